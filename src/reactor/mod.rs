@@ -1,0 +1,116 @@
+//! Typed operations and completions; knows descriptors, not protocols.
+//!
+//! [`Reactor`] is the surface that a shard drives. `kernel` implements it over io_uring, `fake` over nothing at all, with
+//! faults by seed, so that several shards run in one thread in a test.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::DerefMut;
+
+use bytes::Bytes;
+
+/// One connection's place on its core. A slot is used again, with another generation, when nothing of its last
+/// connection is in the kernel's hands any more; a completion of an older generation is dropped by whoever looks the key up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnKey {
+    /// Index into the core's connections.
+    pub(crate) slot: u32,
+    /// Counts the connections that have used this slot; wraps at [`ConnKey::GENERATIONS`].
+    pub(crate) generation: u32,
+}
+
+impl ConnKey {
+    /// Generations are 24 bits wide: an operation's tag holds op, generation and slot in 64 bits.
+    pub(crate) const GENERATIONS: u32 = 1 << 24;
+}
+
+/// An accepted TCP stream, as the reactor names it (for io_uring: the index of a direct descriptor).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptor(pub(crate) u32);
+
+/// Bytes on their way out. The reactor owns them while the kernel reads them and gives them back with [`Completion::Sent`].
+#[derive(Debug)]
+pub(crate) enum SendBuffer {
+    /// Small pieces copied together; the vector is used again afterwards.
+    Copied(Vec<u8>),
+    /// A large piece, sent from where it lies.
+    Shared(Bytes),
+}
+
+impl SendBuffer {
+    /// All the bytes, those already sent included.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            SendBuffer::Copied(bytes) => bytes,
+            SendBuffer::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) enum Completion<B> {
+    /// A new connection. Its receiving is not armed yet.
+    Accepted { descriptor: Descriptor, peer: Option<SocketAddr> },
+    /// Accepting failed on one listener (`EMFILE`, `ENFILE`, `ENOMEM`, …) and is no longer armed there:
+    /// call [`Reactor::accept`] again, after a pause.
+    AcceptFailed { error: io::Error },
+    /// Bytes came in (never empty). Receiving stays armed.
+    Received { key: ConnKey, buffer: B },
+    /// Receiving is no longer armed: `Ok` is the peer's FIN, `ECANCELED` the answer to [`Reactor::stop_receiving`], anything else the
+    /// end of the connection. Nothing more is received for this key until [`Reactor::receive`].
+    ReceiveEnded { key: ConnKey, result: io::Result<()> },
+    /// The one send in flight ended. `Ok(n)`: `n` bytes from `from` on were taken (a short send is possible).
+    Sent { key: ConnKey, buffer: SendBuffer, from: usize, result: io::Result<usize> },
+    /// The descriptor is closed and may already belong to somebody else.
+    Closed { key: ConnKey },
+    /// Another core or thread asked this one to look at its mailbox.
+    Woken,
+}
+
+/// How long [`Reactor::enter`] may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Submit, reap what is there, return.
+    No,
+    /// Until something completes.
+    Forever,
+    /// Until something completes or so many milliseconds went by.
+    Ms(u64),
+}
+
+/// The operations a shard needs. Nothing here blocks but [`Reactor::enter`]; what is asked for is submitted by the next `enter`.
+///
+/// The caller keeps the rules: at most one receive and one send pending for a key, `close` only when neither is,
+/// and no operation for a key after its `close`.
+pub(crate) trait Reactor {
+    /// A received buffer: lent to the holder, given back to the kernel when dropped.
+    type Buffer: DerefMut<Target = [u8]>;
+
+    /// Arms accepting on every listener where it is not armed.
+    fn accept(&mut self);
+    /// Stops accepting for good and closes the listeners.
+    fn stop_accepting(&mut self);
+    /// Arms receiving. It stays armed until [`Completion::ReceiveEnded`]; running out of buffers is the reactor's own matter.
+    fn receive(&mut self, key: ConnKey, descriptor: Descriptor);
+    /// Cancels receiving; what was received before may still come. Ends in [`Completion::ReceiveEnded`].
+    fn stop_receiving(&mut self, key: ConnKey);
+    /// Sends `buffer[from..]`, which must not be empty. Ends in [`Completion::Sent`].
+    fn send(&mut self, key: ConnKey, descriptor: Descriptor, buffer: SendBuffer, from: usize);
+    /// Shuts down both directions, so that what is pending ends; or only writing (sends FIN). No completion of its own.
+    fn shutdown(&mut self, key: ConnKey, descriptor: Descriptor, how: std::net::Shutdown);
+    /// Closes the descriptor. Ends in [`Completion::Closed`].
+    fn close(&mut self, key: ConnKey, descriptor: Descriptor);
+    /// Wakes another core (its [`Completion::Woken`]).
+    fn wake(&mut self, core: usize);
+
+    /// Submits what was asked for, waits as told, and makes what completed available to [`Reactor::next`].
+    /// An interrupted wait is no error. An error means that this reactor cannot go on.
+    fn enter(&mut self, wait: Wait) -> io::Result<()>;
+    /// The next completion that the last [`Reactor::enter`] brought, in the kernel's order.
+    fn next(&mut self) -> Option<Completion<Self::Buffer>>;
+    /// Monotonic milliseconds since some origin, the same for all cores of a server.
+    fn now_ms(&self) -> u64;
+}

@@ -1,0 +1,17 @@
+//! Bytes to values and back. Every codec here obeys the same rules:
+//!
+//! - no state, no clock, no allocation on decode;
+//! - [`Status::Partial`] means "not enough yet" and is not an error; an error means that no further byte can help;
+//! - a decoder never looks at a byte twice for having been given the input in pieces of another size;
+//! - nothing that the peer declares (a length, a count) is allocated, looped over or indexed before it is checked.
+
+#![forbid(unsafe_code)]
+
+/// What a decoder says of its input when the input is not wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status<T> {
+    /// The value, and nothing missing.
+    Complete(T),
+    /// The input ends before the value does.
+    Partial,
+}
