@@ -1,5 +1,6 @@
-//! Ringhall: a WebSocket and Socket.IO server engine for Linux on io_uring.
+#![doc = include_str!("../README.md")]
 
+mod error;
 mod proto;
 mod reactor;
 mod ring;
@@ -7,3 +8,15 @@ mod room;
 mod server;
 mod shard;
 mod wire;
+
+pub use error::{Error, Result};
+pub use server::{
+    Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
+    ConnectContext, ConnectHandler, Data, DecodeError, DisconnectContext, DisconnectHandler,
+    DisconnectReason, EmitError, EncodeError, Ending, EventContext, EventHandler, EventName,
+    ExtractError, FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, IntoReply,
+    JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, OwnedMessage,
+    Payload, Receivers, Server, Socket, SocketId, State, TryData, WebSocket, WebSocketBroadcast,
+    WebSocketRoute, WithTimeout, spawn,
+};
+pub use wire::close::CloseCode;

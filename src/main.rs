@@ -1,1 +1,77 @@
-fn main() {}
+//! The `ringhall` program: flags, then settings, then run.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use ringhall::{Config, Server};
+
+mod gateway;
+
+/// The allocator of the program. A library must leave this choice to its user.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// WebSocket and Socket.IO at the edge.
+#[derive(Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve: this is also what happens without a command.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Listen on this address, such as 127.0.0.1:3000 or [::]:80; may be repeated. Port 0 takes any free port.
+    #[arg(long, value_name = "ADDRESS", default_value = "localhost:8080")]
+    listen: Vec<String>,
+    /// Serve on so many cores (1 to 256) [default: all]
+    #[arg(long, value_name = "N")]
+    cores: Option<usize>,
+    /// The longest message on /echo, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().max_message)]
+    max_message: usize,
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let cli = Cli::parse();
+    let serve = match cli.command {
+        Some(Command::Serve(serve)) => serve,
+        None => cli.serve,
+    };
+    match run(&serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringhall: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(serve: &Serve) -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::default();
+    config.max_message = serve.max_message;
+    if let Some(cores) = serve.cores {
+        config.cores = cores;
+    }
+    let mut builder = gateway::lobby::development(Server::builder().config(config));
+    for address in &serve.listen {
+        builder = builder.listen(address);
+    }
+    let signals = gateway::signals::Signals::catch()?;
+    let server = builder.start()?;
+    gateway::announce(&server);
+    signals.shut_down_on_first(&server);
+    server.wait()?;
+    Ok(())
+}

@@ -9,3 +9,8 @@
 //! - After an output that ends the machine, every later input is ignored: nothing is delivered after the end.
 
 #![forbid(unsafe_code)]
+
+pub(crate) mod client;
+pub(crate) mod reason;
+pub(crate) mod session;
+pub(crate) mod websocket;

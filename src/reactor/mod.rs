@@ -5,6 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod clock;
+#[cfg(test)]
+pub(crate) mod fake;
+pub(crate) mod kernel;
+pub(crate) mod listen;
+
 use std::io;
 use std::net::SocketAddr;
 use std::ops::DerefMut;
@@ -53,7 +59,10 @@ impl SendBuffer {
 #[derive(Debug)]
 pub(crate) enum Completion<B> {
     /// A new connection. Its receiving is not armed yet.
-    Accepted { descriptor: Descriptor, peer: Option<SocketAddr> },
+    Accepted {
+        descriptor: Descriptor,
+        peer: Option<SocketAddr>,
+    },
     /// Accepting failed on one listener (`EMFILE`, `ENFILE`, `ENOMEM`, …) and is no longer armed there:
     /// call [`Reactor::accept`] again, after a pause.
     AcceptFailed { error: io::Error },
@@ -61,9 +70,17 @@ pub(crate) enum Completion<B> {
     Received { key: ConnKey, buffer: B },
     /// Receiving is no longer armed: `Ok` is the peer's FIN, `ECANCELED` the answer to [`Reactor::stop_receiving`], anything else the
     /// end of the connection. Nothing more is received for this key until [`Reactor::receive`].
-    ReceiveEnded { key: ConnKey, result: io::Result<()> },
+    ReceiveEnded {
+        key: ConnKey,
+        result: io::Result<()>,
+    },
     /// The one send in flight ended. `Ok(n)`: `n` bytes from `from` on were taken (a short send is possible).
-    Sent { key: ConnKey, buffer: SendBuffer, from: usize, result: io::Result<usize> },
+    Sent {
+        key: ConnKey,
+        buffer: SendBuffer,
+        from: usize,
+        result: io::Result<usize>,
+    },
     /// The descriptor is closed and may already belong to somebody else.
     Closed { key: ConnKey },
     /// Another core or thread asked this one to look at its mailbox.

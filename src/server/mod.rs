@@ -1,1 +1,252 @@
-//! x
+//! The public API: how a server is built, started, spoken to from anywhere, and ended.
+
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+mod arguments;
+mod binary;
+mod broadcast;
+mod builder;
+mod config;
+mod emit;
+mod extract;
+#[cfg(test)]
+mod fixture;
+mod handler;
+mod local;
+mod namespace;
+mod reply;
+mod route;
+mod shape;
+mod shared;
+mod socket;
+mod start;
+mod state;
+mod task;
+mod websocket;
+
+pub use arguments::{DecodeError, EncodeError};
+pub use binary::{Binary, Payload};
+pub use broadcast::{Broadcast, Receivers};
+pub use builder::Builder;
+pub use config::Config;
+pub use emit::EmitError;
+pub use extract::{
+    Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
+    FromConnect, FromDisconnect, FromEvent, State, TryData,
+};
+pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
+pub use namespace::Namespace;
+pub use reply::{Ack, HandlerError, IntoReply};
+pub use route::WebSocketRoute;
+pub use socket::{AckError, AckFuture, Socket, WithTimeout};
+pub use task::spawn;
+pub use websocket::{
+    CloseFrame, CloseHandler, Message, MessageHandler, OpenHandler, OwnedMessage, WebSocket,
+    WebSocketBroadcast,
+};
+
+pub use crate::proto::reason::DisconnectReason;
+pub use crate::room::JoinError;
+pub use crate::shard::handshake::Handshake;
+pub use crate::shard::home::SocketId;
+
+use crate::Result;
+use crate::shard::mail::Mail;
+use shared::Shared;
+use start::Cores;
+
+/// A running server, or one that is about to run: a handle for every thread.
+///
+/// Handles are cheap to clone, and `Send` and `Sync`. The server runs until [`shutdown`](Server::shutdown), also when
+/// all handles are gone.
+///
+/// ```
+/// # fn main() -> ringhall::Result<()> {
+/// let server = ringhall::Server::builder().listen("127.0.0.1:0").start()?;
+/// println!("listening on {}", server.local_addrs()[0]);
+///
+/// let handle = server.clone();
+/// std::thread::spawn(move || handle.to("lobby").emit("news", "from another thread"));
+///
+/// server.shutdown();
+/// server.wait()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Begins to build a server.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn of_shared(shared: &Arc<Shared>) -> Self {
+        Server {
+            shared: shared.clone(),
+        }
+    }
+
+    /// The addresses that the server listens on, with real port numbers where port 0 was asked for.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.shared.cores().map_or(&[], |cores| &cores.addresses)
+    }
+
+    /// The number of cores that serve.
+    pub fn cores(&self) -> usize {
+        self.shared.addresses().len()
+    }
+
+    /// Emits an event to every socket of the main namespace, on all cores.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.emit("news", "to everybody");
+    /// # }
+    /// ```
+    pub fn emit(&self, event: &str, args: impl serde::Serialize) {
+        self.everyone().emit(event, args);
+    }
+
+    /// The members of a room of the main namespace. A socket's id is the name of a room with that one member.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.to("lobby").emit("news", "to the lobby");
+    /// # }
+    /// ```
+    pub fn to<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.everyone().to(room)
+    }
+
+    /// The same as [`to`](Server::to).
+    pub fn in_<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.everyone().to(room)
+    }
+
+    /// Everybody in the main namespace but the members of a room.
+    pub fn except<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.everyone().except(room)
+    }
+
+    /// Everybody in the main namespace whose connection has nothing unsent.
+    pub fn volatile(&self) -> Broadcast<'_> {
+        self.everyone().volatile()
+    }
+
+    /// Everybody in the main namespace on this server process.
+    pub fn local(&self) -> Broadcast<'_> {
+        self.everyone().local()
+    }
+
+    fn everyone(&self) -> Broadcast<'_> {
+        Broadcast::from_handle(&self.shared, &self.shared.root)
+    }
+
+    /// Another namespace. A name without its slash gets one, as in Node.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.of("/chat").to("lobby").emit("news", "to the lobby of the chat");
+    /// # }
+    /// ```
+    pub fn of(&self, namespace: &str) -> NamespaceHandle {
+        NamespaceHandle {
+            shared: self.shared.clone(),
+            name: self.shared.namespaces.name_of(namespace),
+        }
+    }
+
+    /// The WebSockets of a route, from any thread. `None`: there is no WebSocket route at this path.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// if let Some(all) = server.websockets("/ticker") {
+    ///     all.send("42");
+    /// }
+    /// # }
+    /// ```
+    pub fn websockets(&self, path: &str) -> Option<WebSocketBroadcast<'_>> {
+        let number = self.shared.routes.number_of(path)?;
+        Some(WebSocketBroadcast(Broadcast::from_handle(
+            &self.shared,
+            self.shared.routes.scope(number),
+        )))
+    }
+
+    /// Begins a graceful shutdown and returns: the server stops listening, every socket is disconnected ("server
+    /// shutting down"), WebSockets are closed with code 1001, and what is not closed after
+    /// [`Config::shutdown_timeout`] is cut. Official clients then reconnect by themselves. A second call does nothing.
+    pub fn shutdown(&self) {
+        for address in self.shared.addresses() {
+            address.post_blocking(Mail::Shutdown);
+        }
+    }
+
+    /// Waits until the server has ended. Of several waiting threads each gets the answer once all cores have ended.
+    ///
+    /// # Errors
+    /// What a core ended of, if not of a shutdown.
+    pub fn wait(&self) -> Result<()> {
+        self.shared.cores().map_or(Ok(()), Cores::wait)
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.local_addrs())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A namespace of a running server, from any thread; see [`Server::of`].
+///
+/// ```
+/// # fn f(server: &ringhall::Server) {
+/// let chat = server.of("/chat");
+/// chat.emit("news", "to everybody in the chat");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct NamespaceHandle {
+    shared: Arc<Shared>,
+    name: Arc<str>,
+}
+
+impl NamespaceHandle {
+    /// The name, such as `/chat`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Emits an event to everybody in the namespace.
+    pub fn emit(&self, event: &str, args: impl serde::Serialize) {
+        self.everyone().emit(event, args);
+    }
+
+    /// The members of a room.
+    pub fn to<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.everyone().to(room)
+    }
+
+    /// The same as [`to`](NamespaceHandle::to).
+    pub fn in_<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.everyone().to(room)
+    }
+
+    /// Everybody in the namespace but the members of a room.
+    pub fn except<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.everyone().except(room)
+    }
+
+    /// Everybody in the namespace.
+    pub fn everyone(&self) -> Broadcast<'_> {
+        Broadcast::from_handle(&self.shared, &self.name)
+    }
+}

@@ -1,1 +1,647 @@
-//! x
+//! One core: joins what the kernel brings, what the protocols say and what the rooms hold.
+//!
+//! A turn of the loop, in order: submit and reap → drain the mailbox → hand completions to connections → deadlines → for every marked
+//! connection one send of all that it has → carry out commands → flush mail. The mailbox is drained after reaping and
+//! before completions are handled: whatever another core posted before a client could know of it is seen before that client's
+//! bytes are.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::reactor::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use crate::wire::close::CloseCode;
+
+pub(crate) mod application;
+pub(crate) mod connection;
+pub(crate) mod engine;
+pub(crate) mod hall;
+pub(crate) mod handshake;
+pub(crate) mod home;
+pub(crate) mod mail;
+pub(crate) mod mailbox;
+pub(crate) mod opening;
+pub(crate) mod outbound;
+pub(crate) mod settings;
+pub(crate) mod slots;
+pub(crate) mod thread;
+pub(crate) mod wheel;
+
+use application::Application;
+use connection::{Connection, Context, End, Flow};
+use hall::{Command, Hall};
+use mail::Mail;
+use mailbox::Mailbox;
+use outbound::{Outbound, Pool};
+use settings::Settings;
+use slots::Slots;
+use wheel::Wheel;
+
+/// Mails handled in one turn at most, so that a flood of mail does not starve the sockets.
+const MAILS_PER_TURN: usize = 1024;
+/// Rounds of writing and carrying out commands in one turn at most; what handlers add after that waits for the next turn.
+const ROUNDS_PER_TURN: usize = 4;
+/// A failed accept is tried again after this long: at once would be a busy loop while descriptors are short.
+const ACCEPT_RETRY_MS: u64 = 100;
+
+/// What a turn left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Something was handled.
+    pub(crate) active: bool,
+    /// There is more to do at once: do not wait.
+    pub(crate) more: bool,
+    /// When the next deadline is due.
+    pub(crate) deadline_ms: Option<u64>,
+}
+
+/// What a shard counts; the sum over the cores is the server's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) accepted: u64,
+    pub(crate) refused_full: u64,
+    pub(crate) accept_failures: u64,
+    pub(crate) cut_slow: u64,
+    pub(crate) stale: u64,
+}
+
+pub(crate) struct Shard<R: Reactor, A> {
+    reactor: R,
+    app: A,
+    hall: Rc<Hall>,
+    settings: Arc<Settings>,
+    connections: Slots<Connection>,
+    wheel: Wheel,
+    mailbox: Mailbox<Mail>,
+    pool: Pool,
+    scratch: Outbound,
+    expired: Vec<u32>,
+    accept_again_ms: Option<u64>,
+    /// Set by a shutdown: when what is left is cut.
+    shutdown_deadline_ms: Option<u64>,
+    counters: Counters,
+}
+
+impl<R: Reactor, A: Application> Shard<R, A> {
+    pub(crate) fn new(
+        mut reactor: R,
+        app: A,
+        hall: Rc<Hall>,
+        settings: Arc<Settings>,
+        mailbox: Mailbox<Mail>,
+    ) -> Self {
+        reactor.accept();
+        let now_ms = reactor.now_ms();
+        Shard {
+            reactor,
+            app,
+            hall,
+            connections: Slots::with_limit(settings.connections_max),
+            settings,
+            wheel: Wheel::new(now_ms),
+            mailbox,
+            pool: Pool::default(),
+            scratch: Outbound::default(),
+            expired: Vec::new(),
+            accept_again_ms: None,
+            shutdown_deadline_ms: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// One turn of the loop. Waits in the reactor as told, and nowhere else.
+    pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<Pace> {
+        self.reactor.enter(wait)?;
+        self.mailbox.awake();
+        self.hall.set_in_turn(true);
+        let mails = self.drain_mailbox();
+        let completions = self.drain_completions();
+        self.expire();
+        let mut active = mails + completions > 0;
+        for _ in 0..ROUNDS_PER_TURN {
+            if !self.hall.has_work() {
+                break;
+            }
+            active = true;
+            self.write_marked();
+            self.carry_out_commands();
+        }
+        let waiting = self.send_mail();
+        self.hall.set_in_turn(false);
+        let more = waiting || mails == MAILS_PER_TURN || self.hall.has_work();
+        Ok(Pace {
+            active,
+            more,
+            deadline_ms: self.next_deadline_ms(),
+        })
+    }
+
+    /// A shutdown was asked for and everything has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shutdown_deadline_ms.is_some() && self.connections.is_empty()
+    }
+
+    pub(crate) fn mailbox(&self) -> &Mailbox<Mail> {
+        &self.mailbox
+    }
+
+    pub(crate) fn reactor_mut(&mut self) -> &mut R {
+        &mut self.reactor
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.reactor.now_ms()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    // ---- the steps of a turn ----
+
+    fn drain_mailbox(&mut self) -> usize {
+        let mut handled = 0;
+        while handled < MAILS_PER_TURN {
+            match self.mailbox.take() {
+                None => break,
+                Some(Mail::Shutdown) => self.begin_shutdown(),
+                Some(mail) => self.hall.handle_mail(mail),
+            }
+            handled += 1;
+        }
+        handled
+    }
+
+    fn drain_completions(&mut self) -> usize {
+        let mut handled = 0;
+        while let Some(completion) = self.reactor.next() {
+            self.handle(completion);
+            handled += 1;
+        }
+        handled
+    }
+
+    fn handle(&mut self, completion: Completion<R::Buffer>) {
+        match completion {
+            Completion::Accepted { descriptor, peer } => self.accepted(descriptor, peer),
+            Completion::AcceptFailed { error } => {
+                self.counters.accept_failures += 1;
+                log::warn!(
+                    "accepting a connection failed: {error}; trying again in {ACCEPT_RETRY_MS} ms"
+                );
+                self.accept_again_ms = Some(self.now_ms() + ACCEPT_RETRY_MS);
+            }
+            Completion::Received { key, mut buffer } => self.received(key, &mut buffer),
+            Completion::ReceiveEnded { key, result } => self.receive_ended(key, &result),
+            Completion::Sent {
+                key,
+                buffer,
+                from,
+                result,
+            } => self.sent(key, buffer, from, result),
+            Completion::Closed { key } => {
+                if self.connections.remove(key).is_some() {
+                    self.hall.set_busy(key.slot, false);
+                }
+            }
+            Completion::Woken => {}
+        }
+    }
+
+    fn accepted(&mut self, descriptor: Descriptor, peer: Option<std::net::SocketAddr>) {
+        let deadline_ms = self.now_ms() + self.settings.handshake_timeout_ms;
+        let connection = Connection::new(descriptor, peer, deadline_ms);
+        match self.connections.insert(connection) {
+            Ok(key) => {
+                self.counters.accepted += 1;
+                self.start_receiving(key);
+                self.schedule(key);
+            }
+            Err(refused) => {
+                self.counters.refused_full += 1;
+                // No slot, hence no key: nothing of this descriptor is pending, so it can be closed at once under a key that resolves to nothing.
+                self.reactor.close(
+                    ConnKey {
+                        slot: u32::MAX,
+                        generation: 0,
+                    },
+                    refused.descriptor,
+                );
+            }
+        }
+    }
+
+    fn received(&mut self, key: ConnKey, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            self.counters.stale += 1;
+            return;
+        };
+        if connection.end != End::Open {
+            return;
+        }
+        if connection.pause.is_on() {
+            connection.carry.extend_from_slice(bytes);
+            return;
+        }
+        self.with_connection(key, |connection, cx| {
+            connection.handle_input(key, bytes, cx)
+        });
+    }
+
+    fn receive_ended(&mut self, key: ConnKey, result: &io::Result<()>) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            self.counters.stale += 1;
+            return;
+        };
+        connection.receive_submitted = false;
+        let cancelled = matches!(result, Err(error) if error.raw_os_error() == Some(ECANCELED));
+        match connection.end {
+            End::Open if cancelled && connection.pause.is_on() => {}
+            // Resumed, or told to finish, before the cancelling had ended: what comes is still wanted, if only the FIN.
+            End::Open | End::Flushing | End::Lingering if cancelled => self.start_receiving(key),
+            End::Open if connection.pause.is_on() && result.is_ok() => {
+                connection.finished_while_paused = true
+            }
+            End::Open => self.with_connection(key, |connection, cx| {
+                connection.handle_end(result.is_err(), cx)
+            }),
+            End::Lingering | End::Flushing if result.is_err() => self.abort(key),
+            _ => self.advance_end(key),
+        }
+    }
+
+    fn sent(&mut self, key: ConnKey, buffer: SendBuffer, from: usize, result: io::Result<usize>) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            self.counters.stale += 1;
+            return self.pool.recycle(buffer);
+        };
+        connection.send_submitted = false;
+        let sent = match result {
+            Ok(sent) => from + sent,
+            Err(_) => {
+                self.pool.recycle(buffer);
+                return self.fail(key);
+            }
+        };
+        if connection.end == End::Aborting {
+            self.pool.recycle(buffer);
+            return self.advance_end(key);
+        }
+        if sent < buffer.bytes().len() {
+            connection.send_submitted = true;
+            let descriptor = connection.descriptor;
+            return self.reactor.send(key, descriptor, buffer, sent);
+        }
+        self.pool.recycle(buffer);
+        self.send_next(key);
+    }
+
+    /// The connection failed under us: tell the user, then cut it.
+    fn fail(&mut self, key: ConnKey) {
+        let open = self
+            .connections
+            .get(key)
+            .is_some_and(|connection| connection.end == End::Open);
+        if open {
+            self.with_connection(key, |connection, cx| connection.handle_end(true, cx));
+        } else {
+            self.abort(key);
+        }
+    }
+
+    /// Sends what waited behind the last send, or notes that there is nothing.
+    fn send_next(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match connection
+            .outbound
+            .as_mut()
+            .and_then(|outbound| outbound.pop())
+        {
+            Some(buffer) => {
+                connection.send_submitted = true;
+                self.reactor.send(key, connection.descriptor, buffer, 0);
+            }
+            None => {
+                connection.outbound = None;
+                self.hall.set_busy(key.slot, false);
+            }
+        }
+        let relieved =
+            connection.pause.outbound && connection.unsent() <= self.settings.outbound_soft / 2;
+        if relieved {
+            self.set_pause(key, |pause| pause.outbound = false);
+        }
+        self.advance_end(key);
+    }
+
+    fn expire(&mut self) {
+        let now_ms = self.now_ms();
+        if self.accept_again_ms.is_some_and(|at| at <= now_ms) {
+            self.accept_again_ms = None;
+            if self.shutdown_deadline_ms.is_none() {
+                self.reactor.accept();
+            }
+        }
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.expire(now_ms, &mut expired);
+        for slot in expired.drain(..) {
+            if let Some((key, _)) = self.connections.at(slot) {
+                self.with_connection(key, |connection, cx| connection.handle_timeout(key, cx));
+                self.schedule(key);
+            }
+        }
+        self.expired = expired;
+        if self.shutdown_deadline_ms.is_some_and(|at| at <= now_ms) {
+            for key in self.keys() {
+                self.abort(key);
+            }
+        }
+    }
+
+    /// One send for each connection that anything was marked for.
+    fn write_marked(&mut self) {
+        let Shard {
+            reactor,
+            hall,
+            settings,
+            connections,
+            pool,
+            scratch,
+            ..
+        } = self;
+        let mut slow: Vec<ConnKey> = Vec::new();
+        let mut full: Vec<ConnKey> = Vec::new();
+        hall.with_turn(|turn, busy| {
+            while let Some(marked) = turn.take_marked() {
+                let slot = marked.connection;
+                let Some((key, connection)) = connections.at_mut(slot) else {
+                    continue;
+                };
+                if !matches!(connection.end, End::Open | End::Flushing) {
+                    continue;
+                }
+                if connection.send_submitted {
+                    let outbound = connection.outbound.get_or_insert_default();
+                    if outbound.bytes() >= settings.outbound_hard {
+                        slow.push(key);
+                        continue;
+                    }
+                    outbound.extend(turn.pieces(marked), pool);
+                } else {
+                    scratch.extend(turn.pieces(marked), pool);
+                    let Some(buffer) = scratch.pop() else {
+                        continue;
+                    };
+                    connection.send_submitted = true;
+                    busy.set(slot, true);
+                    reactor.send(key, connection.descriptor, buffer, 0);
+                    if !scratch.is_empty() {
+                        connection.outbound = Some(Box::new(std::mem::take(scratch)));
+                    }
+                }
+                if connection.unsent() > settings.outbound_soft && !connection.pause.outbound {
+                    full.push(key);
+                }
+            }
+            turn.clear();
+        });
+        for key in full {
+            self.set_pause(key, |pause| pause.outbound = true);
+        }
+        for key in slow {
+            self.counters.cut_slow += 1;
+            self.fail(key);
+        }
+    }
+
+    fn carry_out_commands(&mut self) {
+        for command in self.hall.take_commands() {
+            let key = command.connection();
+            match command {
+                Command::Pause { .. } => self.set_pause(key, |pause| pause.application = true),
+                Command::Resume { .. } => self.set_pause(key, |pause| pause.application = false),
+                Command::Advance { .. } => self.advance_end(key),
+                command => self.with_connection(key, |connection, cx| {
+                    connection.handle_command(key, command, cx)
+                }),
+            }
+        }
+    }
+
+    /// `true`: some mail still waits for room.
+    fn send_mail(&mut self) -> bool {
+        let (waiting, sleepers) = self
+            .hall
+            .with_outbox(|outbox| (outbox.flush_overflow(), outbox.take_sleepers()));
+        for core in sleepers.iter() {
+            self.reactor.wake(core);
+        }
+        waiting
+    }
+
+    fn next_deadline_ms(&self) -> Option<u64> {
+        [
+            self.wheel.next_ms(),
+            self.accept_again_ms,
+            self.shutdown_deadline_ms,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    // ---- one connection ----
+
+    /// Lends a connection to `act`, then does what that led to.
+    fn with_connection(
+        &mut self,
+        key: ConnKey,
+        act: impl FnOnce(&mut Connection, &Context<'_, A>) -> Flow,
+    ) {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let cx = Context {
+            app: &self.app,
+            hall: &self.hall,
+            settings: &self.settings,
+            now_ms,
+        };
+        let before = connection.next_deadline_ms();
+        let flow = act(connection, &cx);
+        let moved = earlier(connection.next_deadline_ms(), before);
+        match flow {
+            Flow::Continue if moved => self.schedule(key),
+            Flow::Continue => {}
+            Flow::Finish => self.finish(key),
+            Flow::Abort => self.abort(key),
+        }
+    }
+
+    fn start_receiving(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        debug_assert!(
+            !connection.receive_submitted,
+            "at most one receive is pending"
+        );
+        connection.receive_submitted = true;
+        self.reactor.receive(key, connection.descriptor);
+    }
+
+    /// A deadline that moved away is left where it is: the timer fires early, does nothing and is set anew. So
+    /// a busy connection does not touch the wheel.
+    fn schedule(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        match connection.next_deadline_ms() {
+            Some(deadline_ms) => self.wheel.schedule(key.slot, deadline_ms),
+            None => self.wheel.cancel(key.slot),
+        }
+    }
+
+    /// Changes why reading is paused, and stops or starts it.
+    fn set_pause(&mut self, key: ConnKey, change: impl FnOnce(&mut connection::Pause)) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let was = connection.pause.is_on();
+        change(&mut connection.pause);
+        let is = connection.pause.is_on();
+        if connection.end != End::Open || was == is {
+            return;
+        }
+        if is {
+            if connection.receive_submitted {
+                self.reactor.stop_receiving(key);
+            }
+            return;
+        }
+        let mut carry = std::mem::take(&mut connection.carry);
+        let finished = std::mem::take(&mut connection.finished_while_paused);
+        if !connection.receive_submitted && !finished {
+            self.start_receiving(key);
+        }
+        if !carry.is_empty() {
+            self.received(key, &mut carry);
+        }
+        if finished {
+            self.with_connection(key, |connection, cx| connection.handle_end(false, cx));
+        }
+    }
+
+    /// First step of the end, in good order: what is marked goes out, then FIN.
+    fn finish(&mut self, key: ConnKey) {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.end != End::Open {
+            return;
+        }
+        connection.end = End::Flushing;
+        connection.end_deadline_ms = now_ms + self.settings.linger_ms;
+        connection.carry = Vec::new();
+        if connection.pause.is_on() && !connection.receive_submitted {
+            // Reading goes on, into nothing, so that the peer's FIN is seen.
+            connection.pause = connection::Pause::default();
+            self.start_receiving(key);
+        }
+        self.schedule(key);
+        // What is marked in this turn is not written yet: the mark at the end of the turn brings us back here.
+        self.hall.command(Command::Advance { connection: key });
+    }
+
+    /// First step of the end, at once.
+    fn abort(&mut self, key: ConnKey) {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if matches!(connection.end, End::Aborting | End::Closing) {
+            return;
+        }
+        let was_open = connection.end == End::Open;
+        connection.end = End::Aborting;
+        connection.end_deadline_ms = now_ms + self.settings.linger_ms;
+        connection.outbound = None;
+        connection.carry = Vec::new();
+        self.reactor
+            .shutdown(key, connection.descriptor, std::net::Shutdown::Both);
+        if was_open {
+            let cx = Context {
+                app: &self.app,
+                hall: &self.hall,
+                settings: &self.settings,
+                now_ms,
+            };
+            // The phase may still hold sockets (a shutdown that ran out of time): they end now.
+            let _ = connection.handle_end(true, &cx);
+        }
+        self.schedule(key);
+        self.advance_end(key);
+    }
+
+    /// Takes the next step of the end when nothing stands in its way any more.
+    fn advance_end(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let flushed = !connection.send_submitted && connection.outbound.is_none();
+        if connection.end == End::Flushing && flushed {
+            connection.end = End::Lingering;
+            self.reactor
+                .shutdown(key, connection.descriptor, std::net::Shutdown::Write);
+        }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let idle = !connection.receive_submitted && !connection.send_submitted;
+        if matches!(connection.end, End::Lingering | End::Aborting) && idle {
+            connection.end = End::Closing;
+            self.wheel.cancel(key.slot);
+            self.reactor.close(key, connection.descriptor);
+        }
+    }
+
+    fn keys(&self) -> Vec<ConnKey> {
+        self.connections.iter().map(|(key, _)| key).collect()
+    }
+
+    fn begin_shutdown(&mut self) {
+        if self.shutdown_deadline_ms.is_some() {
+            return;
+        }
+        self.shutdown_deadline_ms = Some(self.now_ms() + self.settings.shutdown_ms);
+        self.reactor.stop_accepting();
+        for key in self.keys() {
+            self.with_connection(key, |connection, cx| {
+                connection.close(key, CloseCode::GOING_AWAY, "server is shutting down", cx)
+            });
+        }
+    }
+}
+
+/// `ECANCELED` on Linux, all architectures that have io_uring.
+const ECANCELED: i32 = 125;
+
+fn earlier(new: Option<u64>, old: Option<u64>) -> bool {
+    match (new, old) {
+        (Some(new), Some(old)) => new < old,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}

@@ -7,6 +7,18 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod close;
+pub(crate) mod engine;
+pub(crate) mod frame;
+pub(crate) mod handshake;
+pub(crate) mod http;
+pub(crate) mod json;
+pub(crate) mod mask;
+pub(crate) mod socket;
+pub(crate) mod utf8;
+#[cfg(test)]
+pub(crate) mod xorshift;
+
 /// What a decoder says of its input when the input is not wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status<T> {

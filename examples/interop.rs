@@ -1,0 +1,246 @@
+//! The server that `tests/interop/features.test.mjs` talks to with the official client: the server asks, addresses
+//! some and leaves out others, and parts from clients in every way.
+//!
+//! ```text
+//! cargo run --example interop -- --listen 127.0.0.1:3000
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ringhall::{
+    Ack, Binary, Config, Data, DisconnectReason, Namespace, Payload, Server, Socket, State,
+};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Serialize, Serializer};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (addresses, config) = options()?;
+    let mut builder = Server::builder().config(config).state(Log::default());
+    for name in ["/", "/chat", "/other"] {
+        builder = builder.namespace(name, program);
+    }
+    for address in addresses {
+        builder = builder.listen(address);
+    }
+    let server = builder.start()?;
+    for address in server.local_addrs() {
+        println!("listening on http://{address}");
+    }
+    server.wait()?;
+    Ok(())
+}
+
+fn program(namespace: Namespace) -> Namespace {
+    namespace
+        .on("echo", |socket: Socket, payload: Payload| {
+            socket.emit_raw("echo", &payload)
+        })
+        .on("echo-ack", |payload: Payload| payload)
+        .on("join", |socket: Socket, Data(room): Data<String>| {
+            socket.join(room);
+            sorted_rooms(&socket)
+        })
+        .on("leave", |socket: Socket, Data(room): Data<String>| {
+            socket.leave(room);
+            sorted_rooms(&socket)
+        })
+        .on("rooms", |socket: Socket| sorted_rooms(&socket))
+        .on("core", |socket: Socket| socket.core())
+        .on(
+            "burst-bin",
+            |socket: Socket, Data((count, size)): Data<(usize, usize)>| {
+                for i in 0..count {
+                    socket.emit("burst-bin", (i, Binary::from(vec![i as u8; size])));
+                }
+            },
+        )
+        .on("ask", ask)
+        .on(
+            "emit-op",
+            |socket: Socket, Data(operation): Data<Operation>| {
+                operation.emit(&socket);
+                true
+            },
+        )
+        .on(
+            "disconnect-me",
+            |socket: Socket, Data(close): Data<bool>| socket.disconnect(close),
+        )
+        .on("log", |State(log): State<Log>, Data(id): Data<String>| {
+            Data(log.of(&id))
+        })
+        .on_disconnecting(
+            |socket: Socket, reason: DisconnectReason, State(log): State<Log>| {
+                log.add(&socket, "disconnecting", reason);
+            },
+        )
+        .on_disconnect(
+            |socket: Socket, reason: DisconnectReason, State(log): State<Log>| {
+                log.add(&socket, "disconnect", reason);
+            },
+        )
+}
+
+fn sorted_rooms(socket: &Socket) -> Vec<String> {
+    let mut rooms = socket.rooms();
+    rooms.sort_unstable();
+    rooms
+}
+
+/// `ask(event, args, ms)`: puts a question to the client and acknowledges with what it answered, or that it did not.
+async fn ask(socket: Socket, Data((event, args, ms)): Data<(String, Arguments, u64)>, ack: Ack) {
+    type AtMostThree = (Option<Value>, Option<Value>, Option<Value>);
+
+    let question = socket
+        .timeout(Duration::from_millis(ms))
+        .emit_with_ack::<AtMostThree>(&event, args);
+    let (error, res) = match question.await {
+        Ok((first, second, third)) => {
+            (None, [first, second, third].into_iter().flatten().collect())
+        }
+        Err(error) => (Some(error.to_string()), Vec::new()),
+    };
+    ack.send(Answer { error, res });
+}
+
+#[derive(Serialize)]
+struct Answer {
+    error: Option<String>,
+    res: Vec<Value>,
+}
+
+/// `emit-op`: whom to tell, and what.
+#[derive(Deserialize)]
+struct Operation {
+    from: Origin,
+    #[serde(default)]
+    to: Vec<String>,
+    #[serde(default)]
+    except: Vec<String>,
+    #[serde(default)]
+    volatile: bool,
+    #[serde(default)]
+    local: bool,
+    event: String,
+    #[serde(default)]
+    args: Arguments,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Origin {
+    /// The whole namespace.
+    Nsp,
+    /// Everybody but the sender.
+    Socket,
+    /// The sender alone.
+    #[serde(rename = "self")]
+    Itself,
+}
+
+impl Operation {
+    fn emit(self, socket: &Socket) {
+        let namespace = socket.server().of(socket.namespace());
+        let mut receivers = match self.from {
+            Origin::Nsp => namespace.everyone(),
+            Origin::Socket => socket.broadcast(),
+            Origin::Itself if self.volatile => return socket.emit_volatile(&self.event, self.args),
+            Origin::Itself => return socket.emit(&self.event, self.args),
+        };
+        for room in &self.to {
+            receivers = receivers.to(room);
+        }
+        for room in &self.except {
+            receivers = receivers.except(room);
+        }
+        if self.volatile {
+            receivers = receivers.volatile();
+        }
+        if self.local {
+            receivers = receivers.local();
+        }
+        receivers.emit(&self.event, self.args);
+    }
+}
+
+/// Anything that a client can send, binary included.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Null,
+    Bool(bool),
+    Number(serde_json::Number),
+    Text(String),
+    Binary(Binary),
+    List(Vec<Value>),
+    Object(BTreeMap<String, Value>),
+}
+
+/// A list of arguments whose length is not known before: as the tuple that stands for one, where a `Vec` is one argument.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct Arguments(Vec<Value>);
+
+impl Serialize for Arguments {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        for value in &self.0 {
+            tuple.serialize_element(value)?;
+        }
+        tuple.end()
+    }
+}
+
+/// How sockets ended, by their ids; kept for whoever asks after they are gone.
+#[derive(Default)]
+struct Log(Mutex<HashMap<String, Vec<Entry>>>);
+
+#[derive(Clone, Serialize)]
+struct Entry {
+    ev: &'static str,
+    reason: String,
+    rooms: Vec<String>,
+}
+
+impl Log {
+    fn add(&self, socket: &Socket, ev: &'static str, reason: DisconnectReason) {
+        let entry = Entry {
+            ev,
+            reason: reason.to_string(),
+            rooms: sorted_rooms(socket),
+        };
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .entry(socket.id().to_string())
+            .or_default()
+            .push(entry);
+    }
+
+    fn of(&self, id: &str) -> Vec<Entry> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(id).cloned().unwrap_or_default()
+    }
+}
+
+/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`.
+fn options() -> Result<(Vec<String>, Config), Box<dyn Error>> {
+    let mut addresses = Vec::new();
+    let mut config = Config::default();
+    let mut words = std::env::args().skip(1);
+    while let Some(option) = words.next() {
+        let value = words
+            .next()
+            .ok_or_else(|| format!("{option} needs a value"))?;
+        match option.as_str() {
+            "--listen" => addresses.push(value),
+            "--cores" => config.cores = value.parse()?,
+            "--ping-interval" => config.ping_interval = Duration::from_millis(value.parse()?),
+            "--ping-timeout" => config.ping_timeout = Duration::from_millis(value.parse()?),
+            _ => return Err(format!("unknown option {option}").into()),
+        }
+    }
+    Ok((addresses, config))
+}

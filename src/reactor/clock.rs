@@ -1,0 +1,52 @@
+//! The one place that reads the time.
+
+#![forbid(unsafe_code)]
+
+use std::time::Instant;
+
+/// Monotonic milliseconds since it was made. A copy has the same origin, so every core of a server gets a copy of one clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now, at zero.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the place that reads the time for all others"
+    )]
+    pub(crate) fn start() -> Clock {
+        Clock {
+            origin: Instant::now(),
+        }
+    }
+
+    /// Milliseconds since the start.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the place that reads the time for all others"
+    )]
+    pub(crate) fn now_ms(&self) -> u64 {
+        Instant::now()
+            .saturating_duration_since(self.origin)
+            .as_millis() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_agree_and_never_go_back() {
+        let clock = Clock::start();
+        let copy = clock;
+        let mut last = 0;
+        for _ in 0..1000 {
+            let (first, second) = (clock.now_ms(), copy.now_ms());
+            assert!(last <= first && first <= second);
+            last = second;
+        }
+    }
+}

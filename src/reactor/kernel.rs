@@ -1,0 +1,615 @@
+//! [`Reactor`] over io_uring. What the kernel does on its own terms is put right here: a multishot operation that ended is armed again,
+//! an accepted connection gets its peer's address, a close waits for the shutdown before it.
+
+#![forbid(unsafe_code)]
+
+mod doorbell;
+mod support;
+mod waker;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::getpeername;
+
+use super::clock::Clock;
+use super::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use crate::ring::{Buffer, Event, Op, Ring, Sizes, Tag};
+
+use doorbell::Doorbell;
+pub(crate) use support::{Unsupported, check_support};
+pub(crate) use waker::Waker;
+
+const _: () = assert!(
+    ConnKey::GENERATIONS == crate::ring::GENERATIONS,
+    "a key's generation must fit into a tag"
+);
+
+/// What one core's reactor is made of.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// How large its ring and its pool are.
+    pub(crate) sizes: Sizes,
+    /// This core's listeners, one per address; blocking sockets.
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// What others wake it with. Made beforehand, so that every core can be given every other's before any of them runs.
+    pub(crate) waker: Waker,
+    /// A copy of the server's clock.
+    pub(crate) clock: Clock,
+}
+
+/// What was seen and cannot be seen otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Completions of an operation that this reactor does not know, or no longer. Never acted on.
+    pub(crate) stale: u64,
+    /// Receives that ended because no buffer was posted, and were armed again later.
+    pub(crate) starved: u64,
+    /// Multishot operations that ended without a reason, and were armed again at once.
+    pub(crate) rearmed: u64,
+    /// Calls of [`Reactor::enter`].
+    pub(crate) enters: u64,
+}
+
+/// Where the receiving of one connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receiving {
+    /// Nothing is asked for.
+    Idle,
+    /// The kernel has it.
+    Armed,
+    /// Asked for, but the kernel gave it back for want of a buffer; it is in `starved`.
+    Starved,
+    /// The kernel has it and was told to stop.
+    Stopping,
+}
+
+/// What the kernel has of one connection.
+#[derive(Clone, Copy, Debug)]
+struct Conn {
+    generation: u32,
+    descriptor: u32,
+    receiving: Receiving,
+    sending: bool,
+    closing: bool,
+    /// False when the slot is vacant.
+    open: bool,
+    shutdowns: u8,
+}
+
+impl Conn {
+    const VACANT: Conn = Conn {
+        generation: 0,
+        descriptor: 0,
+        receiving: Receiving::Idle,
+        sending: false,
+        closing: false,
+        open: false,
+        shutdowns: 0,
+    };
+}
+
+#[derive(Debug)]
+struct Listener {
+    /// Open until its last accept has ended after [`Reactor::stop_accepting`].
+    fd: Option<OwnedFd>,
+    armed: bool,
+}
+
+/// The bytes of one send that are still to go, as the ring sees them.
+struct Outgoing {
+    key: ConnKey,
+    buffer: SendBuffer,
+    from: usize,
+}
+
+impl AsRef<[u8]> for Outgoing {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.bytes().get(self.from..).unwrap_or_default()
+    }
+}
+
+/// One core's reactor. It stays on the thread that made it.
+pub(crate) struct Kernel {
+    ring: Ring<Outgoing>,
+    listeners: Vec<Listener>,
+    accepting_ended: bool,
+    /// By slot.
+    conns: Vec<Conn>,
+    /// Connections to be armed again as soon as buffers are posted, the longest waiting first. An entry whose connection is no longer
+    /// [`Receiving::Starved`] is void.
+    starved: VecDeque<ConnKey>,
+    /// Completions that the kernel owes nobody, to be given before its own.
+    own: VecDeque<Completion<Buffer>>,
+    waker: Waker,
+    peers: Vec<Waker>,
+    clock: Clock,
+    counters: Counters,
+    doorbell: Option<Rc<Doorbell>>,
+    doorbell_on: bool,
+}
+
+impl Kernel {
+    /// Sets the ring up. To be called on the thread that will drive it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`], whose `Display` tells an operator what to do.
+    pub(crate) fn new(config: Config) -> Result<Kernel, Unsupported> {
+        let mut ring = Ring::new(&config.sizes)?;
+        ring.watch(config.waker.as_fd());
+        let listeners = config
+            .listeners
+            .into_iter()
+            .map(|fd| Listener {
+                fd: Some(fd),
+                armed: false,
+            })
+            .collect();
+        Ok(Kernel {
+            ring,
+            listeners,
+            accepting_ended: false,
+            conns: Vec::new(),
+            starved: VecDeque::new(),
+            own: VecDeque::new(),
+            waker: config.waker,
+            peers: Vec::new(),
+            clock: config.clock,
+            counters: Counters::default(),
+            doorbell: None,
+            doorbell_on: false,
+        })
+    }
+
+    /// Wakes this core from any thread.
+    pub(crate) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Whom [`Reactor::wake`] wakes, by core.
+    pub(crate) fn set_peers(&mut self, peers: Vec<Waker>) {
+        self.peers = peers;
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Received buffers that somebody holds.
+    pub(crate) fn buffers_lent(&self) -> usize {
+        self.ring.buffers_lent()
+    }
+
+    /// Waits for something to complete through the tokio runtime of this thread, for use while other tasks run there: submits, looks, and gives
+    /// a future that ends when [`Reactor::enter`] is worth calling (or, rarely, is not). The future borrows nothing. Dropping it is fine.
+    ///
+    /// The order is this: switch the doorbell on; *then* enter and look; only then sleep. What comes before the look is seen by it, what comes
+    /// after it rings. The other half of the order is in [`Doorbell::rung`].
+    ///
+    /// # Errors
+    ///
+    /// No eventfd, no tokio runtime with I/O on this thread, or an [`Reactor::enter`] that failed.
+    pub(crate) fn ready(&mut self) -> io::Result<impl Future<Output = io::Result<()>> + use<>> {
+        let doorbell = self.doorbell()?;
+        self.doorbell_on = true;
+        self.ring.ring_doorbell(true);
+        self.turn(Wait::No)?;
+        let ready = self.must_not_wait() || self.ring.has_completions();
+        Ok(async move { if ready { Ok(()) } else { doorbell.rung().await } })
+    }
+
+    fn doorbell(&mut self) -> io::Result<Rc<Doorbell>> {
+        if let Some(doorbell) = &self.doorbell {
+            return Ok(Rc::clone(doorbell));
+        }
+        let doorbell = Rc::new(Doorbell::new(self.waker.clone())?);
+        self.ring.set_doorbell(doorbell.eventfd())?;
+        self.doorbell = Some(Rc::clone(&doorbell));
+        Ok(doorbell)
+    }
+
+    fn turn(&mut self, wait: Wait) -> io::Result<()> {
+        self.ring.post_buffers();
+        self.rearm_starved();
+        let entered = match if self.must_not_wait() { Wait::No } else { wait } {
+            Wait::No | Wait::Ms(0) => self.ring.poll(),
+            Wait::Forever => self.ring.wait(),
+            Wait::Ms(ms) => self.ring.wait_for(Duration::from_millis(ms)),
+        };
+        entered.map_err(|errno| {
+            let why = io::Error::from(errno);
+            io::Error::new(
+                why.kind(),
+                format!("entering the ring (io_uring_enter): {why}"),
+            )
+        })
+    }
+
+    /// Whether there is something to do that no completion would announce.
+    fn must_not_wait(&self) -> bool {
+        !self.own.is_empty() || (!self.starved.is_empty() && self.ring.buffers_posted() > 0)
+    }
+
+    /// Arms as many starved receives as there are buffers posted for them: with none, it would be for nothing; with all of them at once,
+    /// all but a few would starve again.
+    fn rearm_starved(&mut self) {
+        let mut budget = self.ring.buffers_posted();
+        while budget > 0 {
+            let Some(key) = self.starved.pop_front() else {
+                break;
+            };
+            let Some(conn) = live(&mut self.conns, key) else {
+                continue;
+            };
+            if conn.receiving == Receiving::Starved {
+                conn.receiving = Receiving::Armed;
+                self.ring.receive(conn.descriptor, key.slot, key.generation);
+                budget -= 1;
+            }
+        }
+    }
+
+    /// The connection's place, taken into use if this is its first operation.
+    fn conn(&mut self, key: ConnKey, Descriptor(descriptor): Descriptor) -> &mut Conn {
+        let slot = key.slot as usize;
+        if slot >= self.conns.len() {
+            self.conns.resize(slot + 1, Conn::VACANT);
+        }
+        let conn = &mut self.conns[slot];
+        if !conn.open || conn.generation != key.generation {
+            debug_assert!(
+                !conn.open,
+                "a slot is used again only after the close of its last connection"
+            );
+            *conn = Conn {
+                generation: key.generation,
+                descriptor,
+                open: true,
+                ..Conn::VACANT
+            };
+        }
+        debug_assert_eq!(
+            conn.descriptor, descriptor,
+            "a connection keeps its descriptor"
+        );
+        debug_assert!(!conn.closing, "nothing is asked for after close");
+        conn
+    }
+
+    fn handle(&mut self, event: Event<Outgoing>) -> Option<Completion<Buffer>> {
+        match event {
+            Event::Accepted {
+                listener,
+                result,
+                more,
+            } => self.handle_accepted(listener as usize, result, more),
+            Event::Installed { descriptor, result } => Some(Completion::Accepted {
+                descriptor: Descriptor(descriptor),
+                peer: result.ok().and_then(|fd| peer_of(&fd)),
+            }),
+            Event::Received { tag, result, more } => {
+                self.handle_received(key_of(tag), result, more)
+            }
+            Event::Sent { load, result } => self.handle_sent(load, result),
+            Event::Done { tag, result, more } => self.handle_done(tag, result, more),
+            Event::Unknown => self.count_stale(),
+        }
+    }
+
+    fn count_stale(&mut self) -> Option<Completion<Buffer>> {
+        self.counters.stale += 1;
+        None
+    }
+
+    fn handle_accepted(
+        &mut self,
+        index: usize,
+        result: Result<u32, Errno>,
+        more: bool,
+    ) -> Option<Completion<Buffer>> {
+        let Some(listener) = self.listeners.get_mut(index) else {
+            return self.count_stale();
+        };
+        listener.armed = more;
+        if !more && self.accepting_ended {
+            listener.fd = None;
+        }
+        match result {
+            Ok(descriptor) => {
+                self.rearm_accept(index);
+                self.introduce(descriptor)
+            }
+            _ if self.accepting_ended => None,
+            // The peer's doing, or nobody's: not worth a pause.
+            Err(Errno::INTR | Errno::AGAIN | Errno::CONNABORTED | Errno::PROTO) => {
+                self.rearm_accept(index);
+                None
+            }
+            Err(errno) => Some(Completion::AcceptFailed {
+                error: errno.into(),
+            }),
+        }
+    }
+
+    /// A multishot accept cannot tell whom it accepted (there would be one address for many), so the connection gets an ordinary descriptor
+    /// for a moment, which can be asked.
+    fn introduce(&mut self, descriptor: u32) -> Option<Completion<Buffer>> {
+        if self.ring.can_install() {
+            self.ring.install(descriptor);
+            return None;
+        }
+        Some(Completion::Accepted {
+            descriptor: Descriptor(descriptor),
+            peer: None,
+        })
+    }
+
+    fn rearm_accept(&mut self, index: usize) {
+        if !self.accepting_ended && self.arm_accept(index) {
+            self.counters.rearmed += 1;
+        }
+    }
+
+    fn arm_accept(&mut self, index: usize) -> bool {
+        let Some(Listener {
+            fd: Some(fd),
+            armed: armed @ false,
+        }) = self.listeners.get_mut(index)
+        else {
+            return false;
+        };
+        *armed = true;
+        self.ring.accept(index as u32, fd.as_fd());
+        true
+    }
+
+    fn handle_received(
+        &mut self,
+        key: ConnKey,
+        result: Result<Option<Buffer>, Errno>,
+        more: bool,
+    ) -> Option<Completion<Buffer>> {
+        let conn = live(&mut self.conns, key);
+        let Some(conn) =
+            conn.filter(|conn| matches!(conn.receiving, Receiving::Armed | Receiving::Stopping))
+        else {
+            return self.count_stale();
+        };
+        let stopping = conn.receiving == Receiving::Stopping;
+        match result {
+            Ok(Some(buffer)) => {
+                if !more && stopping {
+                    conn.receiving = Receiving::Idle;
+                    self.own.push_back(Completion::ReceiveEnded {
+                        key,
+                        result: Err(Errno::CANCELED.into()),
+                    });
+                } else if !more {
+                    self.ring.receive(conn.descriptor, key.slot, key.generation);
+                    self.counters.rearmed += 1;
+                }
+                return Some(Completion::Received { key, buffer });
+            }
+            Err(Errno::NOBUFS) if !stopping => {
+                conn.receiving = Receiving::Starved;
+                self.starved.push_back(key);
+                self.counters.starved += 1;
+                return None;
+            }
+            Err(Errno::INTR | Errno::AGAIN) if !stopping => {
+                self.ring.receive(conn.descriptor, key.slot, key.generation);
+                self.counters.rearmed += 1;
+                return None;
+            }
+            _ => conn.receiving = Receiving::Idle,
+        }
+        let result = match result {
+            Ok(_) => Ok(()),
+            Err(Errno::NOBUFS | Errno::INTR | Errno::AGAIN) => Err(Errno::CANCELED.into()),
+            Err(errno) => Err(errno.into()),
+        };
+        Some(Completion::ReceiveEnded { key, result })
+    }
+
+    fn handle_sent(
+        &mut self,
+        load: Outgoing,
+        result: Result<usize, Errno>,
+    ) -> Option<Completion<Buffer>> {
+        let Outgoing { key, buffer, from } = load;
+        match live(&mut self.conns, key) {
+            Some(conn) => conn.sending = false,
+            None => debug_assert!(false, "a connection is closed only when its send has ended"),
+        }
+        Some(Completion::Sent {
+            key,
+            buffer,
+            from,
+            result: result.map_err(io::Error::from),
+        })
+    }
+
+    fn handle_done(
+        &mut self,
+        tag: Tag,
+        result: Result<u32, Errno>,
+        more: bool,
+    ) -> Option<Completion<Buffer>> {
+        match tag.op {
+            Op::Shutdown => self.handle_shutdown(key_of(tag)),
+            Op::Close => self.handle_closed(key_of(tag)),
+            Op::Wake => {
+                if !more {
+                    self.ring.watch(self.waker.as_fd());
+                }
+                self.waker.acknowledge();
+                result.ok().map(|_| Completion::Woken)
+            }
+            // A cancel that found nothing came too late; what it was to cancel says so itself.
+            _ => None,
+        }
+    }
+
+    fn handle_shutdown(&mut self, key: ConnKey) -> Option<Completion<Buffer>> {
+        let Some(conn) = live(&mut self.conns, key).filter(|conn| conn.shutdowns > 0) else {
+            return self.count_stale();
+        };
+        conn.shutdowns -= 1;
+        if conn.closing && conn.shutdowns == 0 {
+            self.ring.close(conn.descriptor, key.slot, key.generation);
+        }
+        None
+    }
+
+    fn handle_closed(&mut self, key: ConnKey) -> Option<Completion<Buffer>> {
+        let Some(conn) = live(&mut self.conns, key).filter(|conn| conn.closing) else {
+            return self.count_stale();
+        };
+        // Whatever the close said: the descriptor is gone.
+        *conn = Conn::VACANT;
+        Some(Completion::Closed { key })
+    }
+}
+
+impl Reactor for Kernel {
+    type Buffer = Buffer;
+
+    fn accept(&mut self) {
+        if !self.accepting_ended {
+            for index in 0..self.listeners.len() {
+                self.arm_accept(index);
+            }
+        }
+    }
+
+    fn stop_accepting(&mut self) {
+        self.accepting_ended = true;
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            if listener.armed {
+                self.ring.cancel(Tag::new(Op::Accept, index as u32, 0));
+            } else {
+                listener.fd = None;
+            }
+        }
+    }
+
+    fn receive(&mut self, key: ConnKey, descriptor: Descriptor) {
+        let conn = self.conn(key, descriptor);
+        debug_assert_eq!(conn.receiving, Receiving::Idle, "one receive at a time");
+        conn.receiving = Receiving::Armed;
+        self.ring.receive(descriptor.0, key.slot, key.generation);
+    }
+
+    fn stop_receiving(&mut self, key: ConnKey) {
+        let Some(conn) = live(&mut self.conns, key) else {
+            return;
+        };
+        match conn.receiving {
+            Receiving::Armed => {
+                conn.receiving = Receiving::Stopping;
+                self.ring
+                    .cancel(Tag::new(Op::Receive, key.slot, key.generation));
+            }
+            Receiving::Starved => {
+                conn.receiving = Receiving::Idle;
+                self.own.push_back(Completion::ReceiveEnded {
+                    key,
+                    result: Err(Errno::CANCELED.into()),
+                });
+            }
+            Receiving::Idle | Receiving::Stopping => {}
+        }
+    }
+
+    fn send(&mut self, key: ConnKey, descriptor: Descriptor, buffer: SendBuffer, from: usize) {
+        let conn = self.conn(key, descriptor);
+        debug_assert!(!conn.sending, "one send at a time");
+        debug_assert!(from < buffer.bytes().len(), "a send has bytes");
+        conn.sending = true;
+        self.ring.send(descriptor.0, Outgoing { key, buffer, from });
+    }
+
+    fn shutdown(&mut self, key: ConnKey, descriptor: Descriptor, how: Shutdown) {
+        let conn = self.conn(key, descriptor);
+        debug_assert!(
+            conn.shutdowns < u8::MAX,
+            "a connection is shut down once or twice"
+        );
+        conn.shutdowns = conn.shutdowns.saturating_add(1);
+        self.ring
+            .shutdown(descriptor.0, how, key.slot, key.generation);
+    }
+
+    fn close(&mut self, key: ConnKey, descriptor: Descriptor) {
+        let conn = self.conn(key, descriptor);
+        debug_assert!(
+            conn.receiving == Receiving::Idle && !conn.sending,
+            "close comes after everything else"
+        );
+        conn.closing = true;
+        // A shutdown still in the kernel's hands has not looked its descriptor up yet, and would find the next connection there.
+        if conn.shutdowns == 0 {
+            self.ring.close(descriptor.0, key.slot, key.generation);
+        }
+    }
+
+    fn wake(&mut self, core: usize) {
+        debug_assert!(core < self.peers.len(), "core {core} is not known here");
+        if let Some(peer) = self.peers.get(core) {
+            peer.wake();
+        }
+    }
+
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.counters.enters += 1;
+        if self.doorbell_on {
+            self.doorbell_on = false;
+            self.ring.ring_doorbell(false);
+        }
+        self.turn(wait)
+    }
+
+    fn next(&mut self) -> Option<Completion<Buffer>> {
+        loop {
+            if let Some(completion) = self.own.pop_front() {
+                return Some(completion);
+            }
+            let event = self.ring.next()?;
+            if let Some(completion) = self.handle(event) {
+                return Some(completion);
+            }
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+}
+
+/// The connection of this key, if it is still the one in its slot.
+fn live(conns: &mut [Conn], key: ConnKey) -> Option<&mut Conn> {
+    conns
+        .get_mut(key.slot as usize)
+        .filter(|conn| conn.open && conn.generation == key.generation)
+}
+
+fn key_of(tag: Tag) -> ConnKey {
+    ConnKey {
+        slot: tag.slot,
+        generation: tag.generation,
+    }
+}
+
+fn peer_of(fd: &OwnedFd) -> Option<SocketAddr> {
+    getpeername(fd).ok()??.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! How a server is described before it runs.
+
+use bytes::Bytes;
+
+use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
+use super::namespace::{Namespace, Namespaces};
+use super::route::{Routes, WebSocketRoute};
+use super::shared::Shared;
+use super::start;
+use super::state::StateMap;
+use super::websocket::MessageHandler;
+use super::{Config, Server};
+use crate::{Error, Result};
+
+/// A server while it is being described: settings, addresses, namespaces with their handlers, WebSocket routes.
+///
+/// Everything is fixed when the server starts; so handlers are found without a lock on any core, and cost a connection nothing.
+///
+/// ```no_run
+/// use ringhall::{Data, Server, Socket};
+///
+/// fn main() -> ringhall::Result<()> {
+///     Server::builder()
+///         .listen("127.0.0.1:3000")
+///         .on_connection(|socket: Socket| socket.join("lobby"))
+///         .on("chat message", |socket: Socket, Data(text): Data<String>| {
+///             socket.to("lobby").emit("chat message", text);
+///         })
+///         .run()
+/// }
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing until it is run or started"]
+pub struct Builder {
+    config: Config,
+    listen: Vec<String>,
+    states: StateMap,
+    root: Namespace,
+    others: Vec<(String, Namespace)>,
+    families: Vec<(Predicate, Namespace)>,
+    websockets: Vec<(String, WebSocketRoute)>,
+    pages: Vec<(String, &'static str, Bytes)>,
+}
+
+type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+impl Builder {
+    /// Replaces all settings.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the number of cores, see [`Config::cores`].
+    pub fn cores(mut self, cores: usize) -> Self {
+        self.config.cores = cores;
+        self
+    }
+
+    /// Adds an address to listen on, such as `127.0.0.1:3000`, `[::]:80` or `localhost:0`. A name is looked up when the server
+    /// starts, and all its addresses are listened on; port 0 takes any free port.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// Registers a value for [`State`](crate::State), one for each type; a second of the same type replaces the first.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use ringhall::{Server, State};
+    ///
+    /// let server = Server::builder()
+    ///     .state(AtomicU64::new(0))
+    ///     .on("visit", |State(visits): State<AtomicU64>| visits.fetch_add(1, Ordering::Relaxed));
+    /// # let _ = server;
+    /// ```
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(value);
+        self
+    }
+
+    /// [`Namespace::on_connection`] of the main namespace.
+    pub fn on_connection<M>(mut self, handler: impl ConnectHandler<M> + Send + Sync) -> Self {
+        self.root = self.root.on_connection(handler);
+        self
+    }
+
+    /// [`Namespace::on`] of the main namespace.
+    pub fn on<M>(mut self, event: &str, handler: impl EventHandler<M> + Send + Sync) -> Self {
+        self.root = self.root.on(event, handler);
+        self
+    }
+
+    /// [`Namespace::fallback`] of the main namespace.
+    pub fn fallback<M>(mut self, handler: impl EventHandler<M> + Send + Sync) -> Self {
+        self.root = self.root.fallback(handler);
+        self
+    }
+
+    /// [`Namespace::on_disconnecting`] of the main namespace.
+    pub fn on_disconnecting<M>(mut self, handler: impl DisconnectHandler<M> + Send + Sync) -> Self {
+        self.root = self.root.on_disconnecting(handler);
+        self
+    }
+
+    /// [`Namespace::on_disconnect`] of the main namespace.
+    pub fn on_disconnect<M>(mut self, handler: impl DisconnectHandler<M> + Send + Sync) -> Self {
+        self.root = self.root.on_disconnect(handler);
+        self
+    }
+
+    /// Adds a namespace with its handlers. The main namespace `/` always exists; other names are refused with
+    /// "Invalid namespace" unless they are added here or taken by [`namespaces`](Builder::namespaces).
+    pub fn namespace(mut self, name: &str, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
+        if matches!(name, "" | "/") {
+            self.root = describe(self.root);
+        } else {
+            self.others
+                .push((name.to_owned(), describe(Namespace::default())));
+        }
+        self
+    }
+
+    /// Adds all namespaces whose name (with its slash) the predicate takes, with common handlers. They come into being when a
+    /// client connects and cost nothing when they are empty. Of several families the first that takes a name gets it.
+    ///
+    /// ```
+    /// use ringhall::{Server, Socket};
+    ///
+    /// let server = Server::builder().namespaces(
+    ///     |name| name.starts_with("/game-"),
+    ///     |games| games.on_connection(|socket: Socket| println!("a player in {}", socket.namespace())),
+    /// );
+    /// # let _ = server;
+    /// ```
+    pub fn namespaces(
+        mut self,
+        takes: impl Fn(&str) -> bool + Send + Sync + 'static,
+        describe: impl FnOnce(Namespace) -> Namespace,
+    ) -> Self {
+        self.families
+            .push((Box::new(takes), describe(Namespace::default())));
+        self
+    }
+
+    /// Adds a WebSocket route with a handler for its messages.
+    ///
+    /// ```
+    /// use ringhall::{Message, OwnedMessage, Server, WebSocket};
+    ///
+    /// let server = Server::builder()
+    ///     .websocket("/echo", |socket: &WebSocket, message: Message<'_>| socket.send(message))
+    ///     .websocket("/slow-echo", async |socket: WebSocket, message: OwnedMessage| {
+    ///         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    ///         socket.send(&message);
+    ///     });
+    /// # let _ = server;
+    /// ```
+    pub fn websocket<M>(self, path: &str, handler: impl MessageHandler<M>) -> Self {
+        self.websocket_route(path, WebSocketRoute::new().on_message(handler))
+    }
+
+    /// Adds a WebSocket route with all its handlers, see [`WebSocketRoute`].
+    pub fn websocket_route(mut self, path: &str, route: WebSocketRoute) -> Self {
+        self.websockets.push((path.to_owned(), route));
+        self
+    }
+
+    /// Serves a fixed page at a path, to GET and HEAD.
+    ///
+    /// ```
+    /// # use ringhall::Server;
+    /// let server = Server::builder().page("/", "text/html; charset=utf-8", "<h1>Hello</h1>");
+    /// # let _ = server;
+    /// ```
+    pub fn page(mut self, path: &str, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        self.pages
+            .push((path.to_owned(), content_type, body.into()));
+        self
+    }
+
+    /// Starts the server and waits until it has ended.
+    ///
+    /// # Errors
+    /// As [`start`](Builder::start) and [`Server::wait`].
+    pub fn run(self) -> Result<()> {
+        self.start()?.wait()
+    }
+
+    /// Starts the server: when this returns, it accepts connections on all addresses.
+    ///
+    /// # Errors
+    /// A setting cannot be meant, an address cannot be listened on, or the system does not offer what is needed. The
+    /// text says what to do.
+    pub fn start(self) -> Result<Server> {
+        let (config, listen) = (self.config.clone(), self.listen.clone());
+        let shared = self.into_shared()?;
+        start::start(shared, &config, &listen)
+    }
+
+    /// Checks everything that can be checked without starting.
+    ///
+    /// # Errors
+    /// A setting that cannot be meant.
+    ///
+    /// ```
+    /// use ringhall::{Config, Server};
+    ///
+    /// let config = Config { max_message: 0, ..Config::default() };
+    /// let error = Server::builder().listen("127.0.0.1:0").config(config).check().unwrap_err();
+    /// assert!(error.to_string().contains("max_message"));
+    /// ```
+    pub fn check(self) -> Result<()> {
+        if self.listen.is_empty() {
+            return Err(Error::setting(
+                "listen",
+                "is not given: add an address such as 127.0.0.1:3000",
+            ));
+        }
+        self.into_shared().map(drop)
+    }
+
+    pub(super) fn into_shared(self) -> Result<Shared> {
+        let settings = self.config.settings()?;
+        let mut routes = Routes::new(self.config.path_prefix()?);
+        for (path, route) in self.websockets {
+            check_path(&path, routes.websocket(&path, route))?;
+        }
+        for (path, content_type, body) in self.pages {
+            check_path(&path, routes.page(&path, content_type, body))?;
+        }
+        let mut namespaces = Namespaces::default();
+        namespaces.insert("/", self.root.table);
+        for (name, namespace) in self.others {
+            if !namespaces.insert(&name, namespace.table) {
+                return Err(Error::setting(
+                    "namespace",
+                    format!("{name} is described twice"),
+                ));
+            }
+        }
+        for (takes, namespace) in self.families {
+            namespaces.insert_family(takes, namespace.table);
+        }
+        Ok(Shared::new(
+            settings,
+            self.config.max_rooms,
+            self.states,
+            namespaces,
+            routes,
+        ))
+    }
+}
+
+fn check_path(path: &str, is_free: bool) -> Result<()> {
+    let plain = path
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+    if !path.starts_with('/') || !plain {
+        return Err(Error::setting(
+            "path",
+            format!("of a route is {path:?}, and must be like /echo, without query and spaces"),
+        ));
+    }
+    if !is_free {
+        return Err(Error::setting(
+            "path",
+            format!("{path} is given to two routes"),
+        ));
+    }
+    Ok(())
+}

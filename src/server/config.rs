@@ -1,0 +1,244 @@
+//! The settings of a server: public fields with defaults, checked once.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::proto::{client, session, websocket};
+use crate::room::cores::MAX_CORES;
+use crate::shard::settings::Settings;
+use crate::wire::socket;
+
+/// The settings of a server. Every limit is here, with its default; [`Config::default`] is what most servers want.
+///
+/// ```
+/// use std::time::Duration;
+/// use ringhall::{Config, Server};
+///
+/// let config = Config { ping_interval: Duration::from_secs(10), max_message: 64 * 1024, ..Config::default() };
+/// let builder = Server::builder().config(config);
+/// # let _ = builder;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Threads that serve, one pinned to each CPU: 1 to 256. Default: as many as there are CPUs for this process.
+    pub cores: usize,
+    /// The path of Socket.IO, with or without its slashes. Default: `/socket.io`.
+    pub path: String,
+    /// The longest message on a plain WebSocket, in bytes; a longer one is refused with close code 1009. Default: 16 MiB.
+    ///
+    /// Worst case per connection: this much memory for an unfinished message.
+    pub max_message: usize,
+    /// The longest Engine.IO message, in bytes (`maxHttpBufferSize` in Node); a longer one is refused with close code 1009.
+    /// Default: 1,000,000.
+    pub max_payload: usize,
+    /// Binary attachments in one Socket.IO packet at most, at least 1. Default: 10, which is also what official clients accept.
+    pub max_attachments: usize,
+    /// Namespaces that one client may be in at a time, at least 1. Default: 64.
+    pub max_namespaces: usize,
+    /// Rooms that one socket may be in at a time. Default: 1,000.
+    pub max_rooms: usize,
+    /// Connections on one core at a time; further ones are closed at once. Default: 1,000,000, or what the
+    /// limit of open files (`ulimit -n`) allows, if that is less.
+    pub max_connections: u32,
+    /// The server asks a silent client for a sign of life this often. Default: 25 s.
+    pub ping_interval: Duration,
+    /// A client that gives no sign of life for this long after it was asked is disconnected. Default: 20 s.
+    pub ping_timeout: Duration,
+    /// A Socket.IO client must be in a namespace this long after it connected. Default: 45 s.
+    pub connect_timeout: Duration,
+    /// A request head must be complete this long after the connection was accepted. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// How long to wait for the other side to end a connection that this side has ended. Default: 5 s.
+    pub close_timeout: Duration,
+    /// How long [`Server::shutdown`](crate::Server::shutdown) waits for connections to end before it cuts them. Default: 5 s.
+    pub shutdown_timeout: Duration,
+    /// Unsent bytes on a connection at which nothing more is read from it until it catches up. Default: 1 MiB.
+    pub max_unsent: usize,
+    /// Unsent bytes on a connection at which it is cut when more is to be sent: a receiver of broadcasts that is too
+    /// slow. At least `max_unsent`. Default: 8 MiB.
+    pub max_unsent_cut: usize,
+    /// Bytes of events that wait for a socket's async handler to end, at which nothing more is read from
+    /// the connection. Default: 1 MiB.
+    pub max_backlog: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            cores: std::thread::available_parallelism()
+                .map_or(1, |cores| cores.get().min(MAX_CORES)),
+            path: "/socket.io".to_owned(),
+            max_message: 16 * 1024 * 1024,
+            max_payload: 1_000_000,
+            max_attachments: 10,
+            max_namespaces: 64,
+            max_rooms: 1000,
+            max_connections: 1_000_000,
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(45),
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(5),
+            max_unsent: 1024 * 1024,
+            max_unsent_cut: 8 * 1024 * 1024,
+            max_backlog: 1024 * 1024,
+        }
+    }
+}
+
+/// No message may be longer than this: lengths stay far from every overflow.
+const MESSAGE_MAX: usize = 1 << 31;
+
+impl Config {
+    /// Checks everything, and turns it into what the engine runs on.
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        in_range("cores", self.cores, 1, MAX_CORES)?;
+        in_range("max_message", self.max_message, 1, MESSAGE_MAX)?;
+        in_range("max_payload", self.max_payload, 1, MESSAGE_MAX)?;
+        in_range("max_attachments", self.max_attachments, 1, 1000)?;
+        in_range("max_namespaces", self.max_namespaces, 1, 10_000)?;
+        in_range("max_rooms", self.max_rooms, 1, 1 << 20)?;
+        in_range("max_connections", self.max_connections as usize, 1, 1 << 24)?;
+        in_range(
+            "max_unsent_cut",
+            self.max_unsent_cut,
+            self.max_unsent,
+            usize::MAX,
+        )?;
+        let (interval_ms, timeout_ms) = (
+            ms("ping_interval", self.ping_interval)?,
+            ms("ping_timeout", self.ping_timeout)?,
+        );
+        let close_timeout_ms = ms("close_timeout", self.close_timeout)?;
+        Ok(Settings {
+            websocket: websocket::Limits {
+                max_message: self.max_message,
+                close_timeout_ms,
+                heartbeat: Some(websocket::Heartbeat {
+                    interval_ms,
+                    timeout_ms,
+                }),
+            },
+            transport: websocket::Limits {
+                max_message: self.max_payload,
+                close_timeout_ms,
+                heartbeat: None,
+            },
+            heartbeat: session::Heartbeat {
+                interval_ms,
+                timeout_ms,
+            },
+            client: client::Limits {
+                packet: socket::Limits {
+                    max_attachments: self.max_attachments,
+                    ..socket::Limits::default()
+                },
+                max_namespaces: self.max_namespaces,
+                connect_timeout_ms: ms("connect_timeout", self.connect_timeout)?,
+                // A packet and its attachments are messages of at most `max_payload` each; together they may pin no more than two.
+                max_pending_bytes: 2 * self.max_payload,
+            },
+            payload_max: self.max_payload,
+            handshake_timeout_ms: ms("handshake_timeout", self.handshake_timeout)?,
+            linger_ms: close_timeout_ms,
+            outbound_soft: self.max_unsent,
+            outbound_hard: self.max_unsent_cut,
+            backlog_max: self.max_backlog,
+            connections_max: self.max_connections,
+            shutdown_ms: ms("shutdown_timeout", self.shutdown_timeout)?,
+        })
+    }
+
+    /// The path with one slash at each end, as requests are compared with it.
+    pub(crate) fn path_prefix(&self) -> Result<String, Error> {
+        let inner = self.path.trim_matches('/');
+        let plain = inner
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+        if inner.is_empty() || !plain {
+            return Err(Error::setting(
+                "path",
+                "must be a path such as /socket.io, without query and spaces",
+            ));
+        }
+        Ok(format!("/{inner}/"))
+    }
+}
+
+fn in_range(name: &'static str, value: usize, least: usize, most: usize) -> Result<(), Error> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let range = if most == usize::MAX {
+        format!("at least {least}")
+    } else {
+        format!("from {least} to {most}")
+    };
+    Err(Error::setting(
+        name,
+        format!("is {value}, and must be {range}"),
+    ))
+}
+
+/// Timeouts are kept in milliseconds: at least one, at most ten days.
+fn ms(name: &'static str, value: Duration) -> Result<u64, Error> {
+    const MOST: u64 = 10 * 24 * 3600 * 1000;
+    u64::try_from(value.as_millis())
+        .ok()
+        .filter(|ms| (1..=MOST).contains(ms))
+        .ok_or_else(|| {
+            Error::setting(
+                name,
+                format!("is {value:?}, and must be from 1 ms to ten days"),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_accepted() {
+        assert!(Config::default().settings().is_ok());
+        assert_eq!(Config::default().path_prefix().unwrap(), "/socket.io/");
+    }
+
+    #[test]
+    fn each_bad_value_names_its_setting() {
+        let cases: [(&str, fn(&mut Config)); 7] = [
+            ("cores", |c| c.cores = 0),
+            ("cores", |c| c.cores = 257),
+            ("max_message", |c| c.max_message = usize::MAX),
+            ("max_attachments", |c| c.max_attachments = 0),
+            ("max_unsent_cut", |c| c.max_unsent_cut = 1),
+            ("ping_timeout", |c| c.ping_timeout = Duration::ZERO),
+            ("connect_timeout", |c| c.connect_timeout = Duration::MAX),
+        ];
+        for (name, change) in cases {
+            let mut config = Config::default();
+            change(&mut config);
+            let text = config.settings().map(|_| ()).unwrap_err().to_string();
+            assert!(text.contains(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_are_normalised() {
+        for (path, prefix) in [
+            ("/rt", Some("/rt/")),
+            ("a/b/", Some("/a/b/")),
+            ("/", None),
+            ("/a?b", None),
+            ("/a b", None),
+        ] {
+            let config = Config {
+                path: path.to_owned(),
+                ..Config::default()
+            };
+            assert_eq!(config.path_prefix().ok().as_deref(), prefix, "{path}");
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What a handler may ask for: each parameter of a handler is taken from the event by its type.
+
+#![forbid(unsafe_code)]
+
+use std::any::type_name;
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::arguments::{self, Args, DecodeError};
+use super::binary::Payload;
+use super::reply::Ack;
+use super::socket::Socket;
+use super::state::StateMap;
+use super::{DisconnectReason, Server};
+
+#[cfg(test)]
+mod tests;
+
+/// A type that can be a parameter of an event handler.
+///
+/// Implement it to give handlers parameters of your own:
+///
+/// ```
+/// use ringhall::{EventContext, ExtractError, FromEvent};
+///
+/// /// How many bytes of JSON came with the event.
+/// struct JsonLen(usize);
+///
+/// impl FromEvent for JsonLen {
+///     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
+///         let len = context.json().len();
+///         if len > 4096 {
+///             return Err(ExtractError::new("more than this server cares to read"));
+///         }
+///         Ok(JsonLen(len))
+///     }
+/// }
+/// ```
+///
+/// A tuple of extractors is an extractor too, so that parameters which always go together can be asked for as one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of an event handler",
+    label = "not an extractor",
+    note = "parameters may be `Socket`, `Data<T>`, `TryData<T>`, `Payload`, `Ack`, `State<T>`, `Server`, `EventName`",
+    note = "to receive the client's arguments as `{Self}`, write `Data(value): Data<{Self}>`; it must implement `Deserialize`"
+)]
+pub trait FromEvent: Sized {
+    /// Takes `Self` from the event.
+    ///
+    /// # Errors
+    ///
+    /// An error keeps the handler from running. It is logged at debug level, since the peer decides how often it happens,
+    /// and counted; the connection lives on, and the client gets no acknowledgement.
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError>;
+}
+
+/// A type that can be a parameter of a connect handler: [`Socket`], [`Auth`], [`State`], [`Server`], or one of your own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a connect handler",
+    label = "not to be had when a client connects",
+    note = "parameters may be `Socket`, `Auth<T>`, `State<T>`, `Server`; there are no event arguments yet"
+)]
+pub trait FromConnect: Sized {
+    /// Takes `Self` from the request to connect.
+    ///
+    /// # Errors
+    ///
+    /// An error keeps the handler from running.
+    fn from_connect(context: &ConnectContext<'_>) -> Result<Self, ExtractError>;
+}
+
+/// A type that can be a parameter of a disconnect handler: [`Socket`], [`DisconnectReason`], [`State`], [`Server`], or one of
+/// your own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a disconnect handler",
+    label = "not to be had when a client has gone",
+    note = "parameters may be `Socket`, `DisconnectReason`, `State<T>`, `Server`"
+)]
+pub trait FromDisconnect: Sized {
+    /// Takes `Self` from what is known of the disconnection.
+    ///
+    /// # Errors
+    ///
+    /// An error keeps the handler from running.
+    fn from_disconnect(context: &DisconnectContext<'_>) -> Result<Self, ExtractError>;
+}
+
+/// One event on its way to its handlers.
+pub struct EventContext<'a> {
+    socket: &'a Socket,
+    event: &'a str,
+    args: Args<'a>,
+    ack_id: Cell<Option<u64>>,
+}
+
+impl<'a> EventContext<'a> {
+    pub(crate) fn new(
+        socket: &'a Socket,
+        event: &'a str,
+        args: Args<'a>,
+        ack_id: Option<u64>,
+    ) -> Self {
+        Self {
+            socket,
+            event,
+            args,
+            ack_id: Cell::new(ack_id),
+        }
+    }
+
+    /// The socket that received the event.
+    pub fn socket(&self) -> &'a Socket {
+        self.socket
+    }
+
+    /// The name of the event.
+    pub fn event(&self) -> &'a str {
+        self.event
+    }
+
+    /// The arguments as they came: the text of a JSON array, without the event's name.
+    pub fn json(&self) -> &'a [u8] {
+        self.args.json
+    }
+
+    /// The binary values that came with the event.
+    pub fn attachments(&self) -> &'a [Bytes] {
+        self.args.attachments
+    }
+
+    /// Reads the arguments: a tuple is the list of arguments, any other type the first.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments are not of this type.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        arguments::decode(&self.args)
+    }
+
+    /// Takes the right to answer the client. An event is answered at most once: later calls, and the value that the handler
+    /// returns, get an [`Ack`] that does nothing.
+    pub fn take_ack(&self) -> Ack {
+        Ack::new(self.ack_id.take().map(|id| (self.socket.clone(), id)))
+    }
+
+    /// The value of type `T` that was registered with `.state(value)`.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.socket.states().find()
+    }
+
+    pub(super) fn args(&self) -> &Args<'a> {
+        &self.args
+    }
+}
+
+/// A client joining a namespace.
+pub struct ConnectContext<'a> {
+    socket: &'a Socket,
+    auth: Option<&'a [u8]>,
+}
+
+impl<'a> ConnectContext<'a> {
+    /// `auth` is the payload of the CONNECT packet: the text of a JSON object, already known to be well formed.
+    pub(crate) fn new(socket: &'a Socket, auth: Option<&'a [u8]>) -> Self {
+        Self { socket, auth }
+    }
+
+    /// The new socket.
+    pub fn socket(&self) -> &'a Socket {
+        self.socket
+    }
+
+    /// What the client sent as `auth`: the text of a JSON object, or `None`.
+    pub fn auth_json(&self) -> Option<&'a [u8]> {
+        self.auth
+    }
+
+    /// The value of type `T` that was registered with `.state(value)`.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.socket.states().find()
+    }
+}
+
+/// A client having left a namespace.
+pub struct DisconnectContext<'a> {
+    socket: &'a Socket,
+    reason: DisconnectReason,
+}
+
+impl<'a> DisconnectContext<'a> {
+    pub(crate) fn new(socket: &'a Socket, reason: DisconnectReason) -> Self {
+        Self { socket, reason }
+    }
+
+    /// The socket, which is not connected any more.
+    pub fn socket(&self) -> &'a Socket {
+        self.socket
+    }
+
+    /// Why it left.
+    pub fn reason(&self) -> DisconnectReason {
+        self.reason
+    }
+
+    /// The value of type `T` that was registered with `.state(value)`.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.socket.states().find()
+    }
+}
+
+/// Why a handler's parameter could not be had. The handler has not run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// The client's arguments are not of the type that the handler asks for.
+    Decode(DecodeError),
+    /// No value of this type was registered: a mistake in the program, therefore logged at error level.
+    MissingState {
+        /// The type, as the compiler names it.
+        type_name: &'static str,
+    },
+    /// An extractor outside this crate gave this reason.
+    Custom(String),
+}
+
+impl ExtractError {
+    /// The error of an extractor of your own.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self::Custom(reason.into())
+    }
+
+    /// What the peer can cause at any rate is for the debug level; what only the program can cause is an error.
+    pub(super) fn log_level(&self) -> log::Level {
+        match self {
+            Self::MissingState { .. } => log::Level::Error,
+            Self::Decode(_) | Self::Custom(_) => log::Level::Debug,
+        }
+    }
+}
+
+impl From<DecodeError> for ExtractError {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl fmt::Display for ExtractError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decode(error) => error.fmt(f),
+            Self::MissingState { type_name } => {
+                write!(
+                    f,
+                    "no state of type {type_name}: register it with `.state(value)` on the server's builder"
+                )
+            }
+            Self::Custom(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for ExtractError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Decode(error) => Some(error),
+            Self::MissingState { .. } | Self::Custom(_) => None,
+        }
+    }
+}
+
+/// What went wrong with an event, for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A parameter could not be extracted, and the handler did not run.
+    Rejected,
+    /// The handler returned an error, or an answer that cannot be encoded.
+    Failed,
+}
+
+/// The client's arguments as a Rust value.
+///
+/// A tuple is the whole list of arguments: surplus ones are ignored, and one that did not come is read as `null`, so make it an
+/// `Option` if it may be left out. Any other type is the first argument. If the arguments do not match, the handler does not run;
+/// see [`TryData`] for a handler that wants to know.
+///
+/// | `socket.emit(…)` in JavaScript | parameter |
+/// |---|---|
+/// | `("say", "hello")` | `Data(text): Data<String>` |
+/// | `("sum", 1, 2)` | `Data((a, b)): Data<(i64, i64)>` |
+/// | `("move", {x: 1, y: 2})` | `Data(point): Data<Point>` with `#[derive(Deserialize)] struct Point` |
+/// | `("tags", ["a", "b"])` | `Data(tags): Data<Vec<String>>` |
+///
+/// As the return value of a handler it is the acknowledgement: the same rules, the other way round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Data<T>(pub T);
+
+/// The client's arguments as a Rust value, or the reason why they are none. See [`Data`].
+#[derive(Debug)]
+pub struct TryData<T>(pub Result<T, DecodeError>);
+
+/// The name of the event, for a handler of several events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventName(pub String);
+
+/// What the client sent as `auth` when it joined the namespace. A client that sent nothing counts as having sent `{}`; for an
+/// `Auth<Option<T>>` that does not match `{}` this is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Auth<T>(pub T);
+
+/// A value shared by all handlers on all cores, registered once with `.state(value)` on the server's builder.
+///
+/// It dereferences to the value.
+#[derive(Debug)]
+pub struct State<T>(pub Arc<T>);
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Send + Sync + 'static> State<T> {
+    fn find(states: &StateMap) -> Result<Self, ExtractError> {
+        states.find().map(Self).ok_or(ExtractError::MissingState {
+            type_name: type_name::<T>(),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> FromEvent for Data<T> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
+        Ok(Self(context.decode()?))
+    }
+}
+
+impl<T: DeserializeOwned> FromEvent for TryData<T> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
+        Ok(Self(context.decode()))
+    }
+}
+
+impl FromEvent for Payload {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
+        Ok(Self::of(context.args())?)
+    }
+}
+
+impl FromEvent for EventName {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
+        Ok(Self(context.event().to_owned()))
+    }
+}
+
+impl FromEvent for Ack {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
+        Ok(context.take_ack())
+    }
+}
+
+impl<T: DeserializeOwned> FromConnect for Auth<T> {
+    /// Socket.IO protocol, "Connection to a namespace": the payload is optional. Node then gives the handlers `{}`.
+    fn from_connect(context: &ConnectContext<'_>) -> Result<Self, ExtractError> {
+        let auth = match context.auth_json() {
+            Some(json) => serde_json::from_slice(json),
+            None => serde_json::from_str("{}")
+                .or_else(|error| serde_json::from_str("null").map_err(|_| error)),
+        };
+        Ok(Self(auth.map_err(DecodeError::from)?))
+    }
+}
+
+impl FromDisconnect for DisconnectReason {
+    fn from_disconnect(context: &DisconnectContext<'_>) -> Result<Self, ExtractError> {
+        Ok(context.reason())
+    }
+}
+
+/// The extractors that need nothing but the socket, and the tuples, are the same for all three kinds of handler.
+macro_rules! extract_from {
+    ($trait:ident, $method:ident, $context:ident) => {
+        impl $trait for Socket {
+            fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
+                Ok(context.socket().clone())
+            }
+        }
+
+        impl $trait for Server {
+            fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
+                Ok(context.socket().server())
+            }
+        }
+
+        impl<T: Send + Sync + 'static> $trait for State<T> {
+            fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
+                Self::find(context.socket().states())
+            }
+        }
+
+        extract_tuples! { $trait, $method, $context;
+            () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
+        }
+    };
+}
+
+macro_rules! extract_tuples {
+    ($trait:ident, $method:ident, $context:ident; $(($($element:ident)*))*) => {
+        $(impl<$($element: $trait),*> $trait for ($($element,)*) {
+            fn $method(_context: &$context<'_>) -> Result<Self, ExtractError> {
+                Ok(($($element::$method(_context)?,)*))
+            }
+        })*
+    };
+}
+
+extract_from! { FromEvent, from_event, EventContext }
+extract_from! { FromConnect, from_connect, ConnectContext }
+extract_from! { FromDisconnect, from_disconnect, DisconnectContext }

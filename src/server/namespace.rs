@@ -1,0 +1,217 @@
+//! Namespaces: which exist, and the handlers of each.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::handler::{
+    ConnectHandler, DisconnectHandler, EventHandler, LocalConnectHandler, LocalDisconnectHandler,
+    LocalEventHandler, SharedConnectHandler, SharedDisconnectHandler, SharedEventHandler,
+    shared_connect, shared_disconnect, shared_event,
+};
+
+/// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
+#[derive(Default)]
+pub(crate) struct SharedTable {
+    connection: Vec<SharedConnectHandler>,
+    events: HashMap<Box<str>, Vec<SharedEventHandler>>,
+    fallback: Vec<SharedEventHandler>,
+    disconnecting: Vec<SharedDisconnectHandler>,
+    disconnect: Vec<SharedDisconnectHandler>,
+}
+
+/// One core's handles of them: never changed while the server runs, and of no cost to a connection.
+pub(crate) struct Table {
+    pub(crate) connection: Vec<LocalConnectHandler>,
+    pub(crate) events: HashMap<Box<str>, Vec<LocalEventHandler>>,
+    pub(crate) fallback: Vec<LocalEventHandler>,
+    pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
+    pub(crate) disconnect: Vec<LocalDisconnectHandler>,
+}
+
+impl SharedTable {
+    /// A core's own handles.
+    pub(crate) fn on_this_core(&self) -> Table {
+        let events = self.events.iter().map(|(event, handlers)| {
+            let handlers = handlers.iter().map(|handler| handler()).collect();
+            (event.clone(), handlers)
+        });
+        Table {
+            connection: self.connection.iter().map(|handler| handler()).collect(),
+            events: events.collect(),
+            fallback: self.fallback.iter().map(|handler| handler()).collect(),
+            disconnecting: self.disconnecting.iter().map(|handler| handler()).collect(),
+            disconnect: self.disconnect.iter().map(|handler| handler()).collect(),
+        }
+    }
+}
+
+/// A namespace while its handlers are being registered; see [`Builder::namespace`](crate::Builder::namespace).
+///
+/// ```
+/// use ringhall::{Data, Server, Socket};
+///
+/// let server = Server::builder().namespace("/chat", |chat| {
+///     chat.on_connection(|socket: Socket| socket.join("lobby"))
+///         .on("say", |socket: Socket, Data(text): Data<String>| socket.to("lobby").emit("said", text))
+/// });
+/// # let _ = server;
+/// ```
+#[derive(Default)]
+pub struct Namespace {
+    pub(crate) table: SharedTable,
+}
+
+impl Namespace {
+    /// Runs when a client has connected to this namespace, before any of its events.
+    ///
+    /// ```
+    /// # use ringhall::{Namespace, Socket};
+    /// # fn f(namespace: Namespace) -> Namespace {
+    /// namespace.on_connection(|socket: Socket| println!("{} is here", socket.id()))
+    /// # }
+    /// ```
+    pub fn on_connection<M>(mut self, handler: impl ConnectHandler<M> + Send + Sync) -> Self {
+        self.table.connection.push(shared_connect(handler));
+        self
+    }
+
+    /// Handles an event. An event may have several handlers; they are begun in the order of their registration.
+    ///
+    /// ```
+    /// # use ringhall::{Data, Namespace};
+    /// # fn f(namespace: Namespace) -> Namespace {
+    /// namespace.on("double", |Data(n): Data<i64>| 2 * n)
+    /// # }
+    /// ```
+    pub fn on<M>(mut self, event: &str, handler: impl EventHandler<M> + Send + Sync) -> Self {
+        self.table
+            .events
+            .entry(event.into())
+            .or_default()
+            .push(shared_event(handler));
+        self
+    }
+
+    /// Handles each event that has no handler of its own.
+    ///
+    /// ```
+    /// # use ringhall::{EventName, Namespace, Payload, Socket};
+    /// # fn f(namespace: Namespace) -> Namespace {
+    /// namespace.fallback(|socket: Socket, EventName(event): EventName, payload: Payload| {
+    ///     socket.broadcast().emit_raw(&event, &payload);
+    /// })
+    /// # }
+    /// ```
+    pub fn fallback<M>(mut self, handler: impl EventHandler<M> + Send + Sync) -> Self {
+        self.table.fallback.push(shared_event(handler));
+        self
+    }
+
+    /// Runs when a socket is about to leave: its rooms are still there.
+    ///
+    /// ```
+    /// # use ringhall::{Namespace, Socket};
+    /// # fn f(namespace: Namespace) -> Namespace {
+    /// namespace.on_disconnecting(|socket: Socket| println!("leaves {:?}", socket.rooms()))
+    /// # }
+    /// ```
+    pub fn on_disconnecting<M>(mut self, handler: impl DisconnectHandler<M> + Send + Sync) -> Self {
+        self.table.disconnecting.push(shared_disconnect(handler));
+        self
+    }
+
+    /// Runs when a socket has left.
+    ///
+    /// ```
+    /// # use ringhall::{DisconnectReason, Namespace, Socket};
+    /// # fn f(namespace: Namespace) -> Namespace {
+    /// namespace.on_disconnect(|socket: Socket, reason: DisconnectReason| println!("{}: {reason}", socket.id()))
+    /// # }
+    /// ```
+    pub fn on_disconnect<M>(mut self, handler: impl DisconnectHandler<M> + Send + Sync) -> Self {
+        self.table.disconnect.push(shared_disconnect(handler));
+        self
+    }
+}
+
+type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// All namespaces of a server. Tables are named by their index.
+#[derive(Default)]
+pub(crate) struct Namespaces {
+    tables: Vec<SharedTable>,
+    named: HashMap<Arc<str>, usize>,
+    families: Vec<(Predicate, usize)>,
+}
+
+impl Namespaces {
+    /// Adds a namespace. `false`: there is one of this name.
+    pub(crate) fn insert(&mut self, name: &str, table: SharedTable) -> bool {
+        self.tables.push(table);
+        self.named
+            .insert(normal_name(name), self.tables.len() - 1)
+            .is_none()
+    }
+
+    pub(crate) fn insert_family(&mut self, predicate: Predicate, table: SharedTable) {
+        self.tables.push(table);
+        self.families.push((predicate, self.tables.len() - 1));
+    }
+
+    /// The namespace of this name: one that was named, or else of the first family that takes it.
+    pub(crate) fn find(&self, name: &str) -> Option<(Arc<str>, usize)> {
+        if let Some((name, table)) = self.named.get_key_value(name) {
+            return Some((name.clone(), *table));
+        }
+        let (_, table) = self
+            .families
+            .iter()
+            .find(|(predicate, _)| predicate(name))?;
+        Some((name.into(), *table))
+    }
+
+    /// The handles of one core, by the index of the table.
+    pub(crate) fn on_this_core(&self) -> Vec<Rc<Table>> {
+        self.tables
+            .iter()
+            .map(|table| Rc::new(table.on_this_core()))
+            .collect()
+    }
+
+    pub(crate) fn name_of(&self, name: &str) -> Arc<str> {
+        let name = normal_name(name);
+        self.named
+            .get_key_value(&name)
+            .map_or(name, |(known, _)| known.clone())
+    }
+}
+
+/// As in Node: `of("x")` is `of("/x")`, and `of("")` is `of("/")`.
+fn normal_name(name: &str) -> Arc<str> {
+    if name.starts_with('/') {
+        name.into()
+    } else {
+        format!("/{name}").into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_namespaces_come_before_families() {
+        let mut namespaces = Namespaces::default();
+        assert!(namespaces.insert("chat", SharedTable::default()));
+        namespaces.insert_family(
+            Box::new(|name| name.starts_with("/c")),
+            SharedTable::default(),
+        );
+        assert_eq!(namespaces.find("/chat"), Some(("/chat".into(), 0)));
+        assert_eq!(namespaces.find("/cats"), Some(("/cats".into(), 1)));
+        assert!(namespaces.find("/dogs").is_none());
+        assert!(namespaces.find("chat").is_none());
+        assert_eq!(&*namespaces.name_of(""), "/");
+    }
+}

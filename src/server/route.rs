@@ -1,0 +1,177 @@
+//! Which path leads where.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Handshake;
+use super::handler::Outcome;
+use super::websocket::{
+    BoxedCloseHandler, BoxedMessageHandler, BoxedOpenHandler, CloseFrame, CloseHandler, Message,
+    MessageHandler, OpenHandler, WebSocket,
+};
+use crate::shard::application::Route;
+
+/// A plain WebSocket route while its handlers are being registered; see
+/// [`Builder::websocket_route`](crate::Builder::websocket_route).
+///
+/// ```
+/// use ringhall::{CloseFrame, Handshake, Message, Server, WebSocket, WebSocketRoute};
+///
+/// let route = WebSocketRoute::new()
+///     .on_open(|socket: &WebSocket, handshake: &Handshake| {
+///         socket.join(handshake.query("room").unwrap_or_default());
+///     })
+///     .on_message(|socket: &WebSocket, message: Message<'_>| {
+///         for room in socket.rooms() {
+///             socket.to(&room).send(message);
+///         }
+///     })
+///     .on_close(|socket: &WebSocket, close: CloseFrame<'_>| {
+///         println!("{} left: {} {}", socket.id(), close.code, close.reason);
+///     });
+/// let server = Server::builder().websocket_route("/room", route);
+/// # let _ = server;
+/// ```
+#[derive(Default)]
+pub struct WebSocketRoute {
+    open: Option<BoxedOpenHandler>,
+    message: Option<BoxedMessageHandler>,
+    close: Option<BoxedCloseHandler>,
+}
+
+impl WebSocketRoute {
+    /// A route that accepts WebSockets and reads their messages into nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs when a WebSocket has opened, before any of its messages. Replaces an earlier handler.
+    pub fn on_open<M>(mut self, handler: impl OpenHandler<M>) -> Self {
+        self.open = Some(handler.into_boxed());
+        self
+    }
+
+    /// Runs for each message. Replaces an earlier handler.
+    pub fn on_message<M>(mut self, handler: impl MessageHandler<M>) -> Self {
+        self.message = Some(handler.into_boxed());
+        self
+    }
+
+    /// Runs when the WebSocket has closed, in whatever way. Replaces an earlier handler.
+    pub fn on_close<M>(mut self, handler: impl CloseHandler<M>) -> Self {
+        self.close = Some(handler.into_boxed());
+        self
+    }
+}
+
+enum Place {
+    WebSocket {
+        number: usize,
+        scope: Arc<str>,
+    },
+    Page {
+        content_type: &'static str,
+        body: Bytes,
+    },
+}
+
+/// All routes of a server.
+pub(crate) struct Routes {
+    socket_io: String,
+    places: HashMap<Box<str>, Place>,
+    websockets: Vec<(Arc<str>, WebSocketRoute)>,
+}
+
+impl Routes {
+    /// `socket_io` is the prefix of Socket.IO's path, slashes included.
+    pub(crate) fn new(socket_io: String) -> Self {
+        Routes {
+            socket_io,
+            places: HashMap::new(),
+            websockets: Vec::new(),
+        }
+    }
+
+    /// Adds a WebSocket route. `false`: the path is taken.
+    pub(crate) fn websocket(&mut self, path: &str, route: WebSocketRoute) -> bool {
+        let scope = scope_of(path);
+        let place = Place::WebSocket {
+            number: self.websockets.len(),
+            scope: scope.clone(),
+        };
+        self.websockets.push((scope, route));
+        self.places.insert(path.into(), place).is_none()
+    }
+
+    /// Adds a page. `false`: the path is taken.
+    pub(crate) fn page(&mut self, path: &str, content_type: &'static str, body: Bytes) -> bool {
+        self.places
+            .insert(path.into(), Place::Page { content_type, body })
+            .is_none()
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Route {
+        // §2 of the Socket.IO digest: the path is a prefix, its trailing slash included.
+        if path.starts_with(&self.socket_io) {
+            return Route::SocketIo;
+        }
+        match self.places.get(path) {
+            None => Route::NotFound,
+            Some(Place::WebSocket { number, scope }) => Route::WebSocket {
+                number: *number,
+                scope: scope.clone(),
+            },
+            Some(Place::Page { content_type, body }) => Route::Page {
+                content_type,
+                body: body.clone(),
+            },
+        }
+    }
+
+    /// The scope of the rooms of a WebSocket route.
+    pub(crate) fn scope(&self, number: usize) -> &Arc<str> {
+        &self.websockets[number].0
+    }
+
+    /// The number of the WebSocket route at this path.
+    pub(crate) fn number_of(&self, path: &str) -> Option<usize> {
+        match self.places.get(path)? {
+            Place::WebSocket { number, .. } => Some(*number),
+            Place::Page { .. } => None,
+        }
+    }
+
+    pub(crate) fn on_open(
+        &self,
+        number: usize,
+    ) -> Option<impl Fn(&WebSocket, &Handshake) -> Outcome> {
+        self.websockets
+            .get(number)
+            .and_then(|(_, route)| route.open.as_ref())
+    }
+
+    pub(crate) fn on_message(
+        &self,
+        number: usize,
+    ) -> Option<impl Fn(&WebSocket, Message<'_>) -> Outcome> {
+        self.websockets
+            .get(number)
+            .and_then(|(_, route)| route.message.as_ref())
+    }
+
+    pub(crate) fn on_close(
+        &self,
+        number: usize,
+    ) -> Option<impl Fn(&WebSocket, CloseFrame<'_>) -> Outcome> {
+        self.websockets
+            .get(number)
+            .and_then(|(_, route)| route.close.as_ref())
+    }
+}
+
+/// Rooms of a WebSocket route never meet those of a namespace: no namespace is called so, since those begin with a slash.
+pub(crate) fn scope_of(path: &str) -> Arc<str> {
+    format!("websocket {path}").into()
+}

@@ -1,0 +1,719 @@
+//! A client's presence in one namespace, as handlers see it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::{fmt, io};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::arguments::{Args, Arguments, DecodeError};
+use super::binary::Payload;
+use super::broadcast::Broadcast;
+use super::emit::{self, EmitError};
+use super::extract::Fault;
+use super::handler::{
+    DisconnectHandler, EventHandler, LocalDisconnectHandler, LocalEventHandler, local_disconnect,
+    local_event,
+};
+use super::local::Local;
+use super::namespace::Table;
+use super::state::StateMap;
+use super::{DisconnectReason, Handshake, Server, SocketId};
+use crate::proto::websocket::Kind;
+use crate::room::JoinError;
+use crate::shard::hall::{Command, Outgoing, SocketKey};
+use crate::wire::engine;
+use crate::wire::socket as packet;
+
+/// A client's presence in one namespace: what handlers are given, and what they act on.
+///
+/// A handle is cheap to clone and belongs to the core on which its connection lives, so it is not `Send`; handlers
+/// and their async parts run on that core, too. To reach a socket from elsewhere keep its [`id`](Socket::id) and use
+/// [`Server::to`].
+///
+/// After the socket is gone every call is still allowed and does nothing.
+///
+/// ```
+/// use ringhall::{Data, Server, Socket};
+///
+/// let server = Server::builder().on_connection(|socket: Socket| {
+///     socket.join("lobby");
+///     socket.emit("welcome", socket.id());
+///     socket.on("say", |socket: Socket, Data(text): Data<String>| {
+///         socket.to("lobby").emit("said", (socket.id(), text));
+///     });
+/// });
+/// # let _ = server;
+/// ```
+#[derive(Clone)]
+pub struct Socket(Rc<Inner>);
+
+struct Inner {
+    key: SocketKey,
+    id: SocketId,
+    table: Rc<Table>,
+    namespace: Arc<str>,
+    handshake: Rc<Handshake>,
+    auth: Box<[u8]>,
+    local: Rc<Local>,
+    /// What only some sockets have: nothing is allocated for those that have none of it.
+    own: RefCell<Option<Box<Own>>>,
+}
+
+#[derive(Default)]
+struct Own {
+    events: HashMap<Box<str>, Vec<OwnHandler>>,
+    disconnecting: Vec<LocalDisconnectHandler>,
+    disconnect: Vec<LocalDisconnectHandler>,
+    acks: HashMap<u64, oneshot::Sender<Payload>>,
+}
+
+#[derive(Clone)]
+struct OwnHandler {
+    call: LocalEventHandler,
+    once: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(
+        key: SocketKey,
+        id: SocketId,
+        (namespace, table): (&Arc<str>, Rc<Table>),
+        handshake: &Rc<Handshake>,
+        auth: &[u8],
+        local: &Rc<Local>,
+    ) -> Self {
+        Socket(Rc::new(Inner {
+            key,
+            id,
+            table,
+            namespace: namespace.clone(),
+            handshake: handshake.clone(),
+            auth: auth.into(),
+            local: local.clone(),
+            own: RefCell::new(None),
+        }))
+    }
+
+    /// The socket's id: 20 characters, unique, not guessable, another for each connection and namespace.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// println!("{} connected", socket.id());
+    /// # }
+    /// ```
+    pub fn id(&self) -> &SocketId {
+        &self.0.id
+    }
+
+    /// The name of the socket's namespace, such as `/` or `/chat`.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// assert!(socket.namespace().starts_with('/'));
+    /// # }
+    /// ```
+    pub fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    /// The request that opened the connection.
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// The `auth` object that the client gave when it connected to this namespace.
+    ///
+    /// # Errors
+    /// It does not fit `T`. A client that gave none is read as an empty object.
+    ///
+    /// ```
+    /// #[derive(serde::Deserialize)]
+    /// struct Auth { token: String }
+    /// # fn f(socket: &ringhall::Socket) {
+    /// let allowed = socket.auth::<Auth>().is_ok_and(|auth| auth.token == "secret");
+    /// # let _ = allowed;
+    /// # }
+    /// ```
+    pub fn auth<T: DeserializeOwned + 'static>(&self) -> Result<T, serde_json::Error> {
+        let json: &[u8] = if self.0.auth.is_empty() {
+            b"{}"
+        } else {
+            &self.0.auth
+        };
+        serde_json::from_slice(json)
+    }
+
+    /// A handle of the server.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.server().emit("someone arrived", ());
+    /// # }
+    /// ```
+    pub fn server(&self) -> Server {
+        self.0.local.server()
+    }
+
+    /// False once the socket has left its namespace.
+    pub fn is_connected(&self) -> bool {
+        self.0.local.hall().is_seated(self.0.key)
+    }
+
+    /// The number of the core on which this socket lives, counted from 0.
+    pub fn core(&self) -> usize {
+        self.0.local.hall().core()
+    }
+
+    // ---- sending ----
+
+    /// Emits an event to this client: a tuple is the list of arguments, any other value the only one.
+    ///
+    /// A value that cannot be encoded is logged and not sent; [`try_emit`](Socket::try_emit) returns the error instead.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.emit("hello", "world");
+    /// socket.emit("position", (3.5, 4.5));
+    /// socket.emit("file", ("a.bin", ringhall::Binary::from(vec![1, 2, 3])));
+    /// # }
+    /// ```
+    pub fn emit(&self, event: &str, args: impl Serialize) {
+        if let Err(error) = self.try_emit(event, args) {
+            log::error!("event {event:?} was not sent: {error}");
+        }
+    }
+
+    /// As [`emit`](Socket::emit).
+    ///
+    /// # Errors
+    /// The event name is reserved by Socket.IO, or the arguments cannot be written as JSON.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// assert!(socket.try_emit("connect", ()).is_err());
+    /// # }
+    /// ```
+    pub fn try_emit(&self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
+        self.emit_with(event, None, &args, false)
+    }
+
+    /// Emits an event only if the connection has nothing unsent.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.emit_volatile("position", (3.5, 4.5));
+    /// # }
+    /// ```
+    pub fn emit_volatile(&self, event: &str, args: impl Serialize) {
+        if let Err(error) = self.emit_with(event, None, &args, true) {
+            log::error!("event {event:?} was not sent: {error}");
+        }
+    }
+
+    /// Emits an event with arguments that came in and were never parsed.
+    ///
+    /// ```
+    /// # use ringhall::{Payload, Socket};
+    /// fn echo(socket: Socket, payload: Payload) {
+    ///     socket.emit_raw("echo", &payload);
+    /// }
+    /// ```
+    pub fn emit_raw(&self, event: &str, payload: &Payload) {
+        let sent = emit::with_payload(&self.0.namespace, event, payload, |body, attachments| {
+            self.deliver(body, attachments, false);
+        });
+        if let Err(error) = sent {
+            log::error!("event {event:?} was not sent: {error}");
+        }
+    }
+
+    /// Emits an event and waits for the client's acknowledgement. Without [`timeout`](Socket::timeout) it
+    /// waits as long as the socket lives.
+    ///
+    /// The event is sent at once, whether or not the future is awaited. `T` is read like [`Data`](crate::Data):
+    /// a tuple is the list of values that the client answered, any other type the first of them.
+    ///
+    /// ```
+    /// # use ringhall::Socket;
+    /// async fn ask(socket: Socket) -> Result<(), ringhall::AckError> {
+    ///     let age: u32 = socket.emit_with_ack("how old", ()).await?;
+    ///     println!("{age}");
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> AckFuture<T> {
+        self.ask(event, &args, None)
+    }
+
+    /// Sets how long the following [`emit_with_ack`](WithTimeout::emit_with_ack) waits.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ringhall::{AckError, Socket};
+    /// async fn ask(socket: Socket) {
+    ///     match socket.timeout(Duration::from_secs(5)).emit_with_ack::<String>("name", ()).await {
+    ///         Ok(name) => println!("{name}"),
+    ///         Err(AckError::TimedOut) => println!("no answer"),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// ```
+    pub fn timeout(&self, timeout: Duration) -> WithTimeout<'_> {
+        WithTimeout {
+            socket: self,
+            timeout,
+        }
+    }
+
+    /// Everybody else in the namespace.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.broadcast().emit("joined", socket.id());
+    /// # }
+    /// ```
+    pub fn broadcast(&self) -> Broadcast<'_> {
+        Broadcast::from_core(self.0.local.hall(), &self.0.namespace, Some(self.0.key))
+    }
+
+    /// Everybody in the namespace, this socket included.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.everyone().to("lobby").emit("said", "hello"); // to the sender, too, if it is in the lobby
+    /// # }
+    /// ```
+    pub fn everyone(&self) -> Broadcast<'_> {
+        Broadcast::from_core(self.0.local.hall(), &self.0.namespace, None)
+    }
+
+    /// Everybody else in a room.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.to("lobby").emit("said", "hello");
+    /// # }
+    /// ```
+    pub fn to<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.broadcast().to(room)
+    }
+
+    /// The same as [`to`](Socket::to).
+    pub fn in_<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.broadcast().to(room)
+    }
+
+    /// Everybody else in the namespace but the members of a room.
+    pub fn except<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
+        self.broadcast().except(room)
+    }
+
+    // ---- rooms ----
+
+    /// Joins a room. A room exists while it has members. A name longer than 1,024 bytes, or more rooms than
+    /// [`Config::max_rooms`](crate::Config::max_rooms), is logged and not joined; [`try_join`](Socket::try_join) returns the error.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.join("lobby");
+    /// assert!(socket.rooms().contains(&"lobby".to_owned()));
+    /// # }
+    /// ```
+    pub fn join(&self, room: impl AsRef<str>) {
+        if let Err(error) = self.try_join(room) {
+            log::warn!("socket {} did not join a room: {error}", self.0.id);
+        }
+    }
+
+    /// As [`join`](Socket::join).
+    ///
+    /// # Errors
+    /// The name is too long, or the socket is in as many rooms as it may.
+    pub fn try_join(&self, room: impl AsRef<str>) -> Result<(), JoinError> {
+        self.0.local.hall().join(self.0.key, room.as_ref())
+    }
+
+    /// Leaves a room.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.leave("lobby");
+    /// # }
+    /// ```
+    pub fn leave(&self, room: impl AsRef<str>) {
+        self.0.local.hall().leave(self.0.key, room.as_ref());
+    }
+
+    /// The rooms of this socket, the room of its own id among them. Empty once it is disconnected.
+    pub fn rooms(&self) -> Vec<String> {
+        self.0.local.hall().rooms_of(self.0.key)
+    }
+
+    // ---- handlers of this socket alone ----
+
+    /// Handles an event of this socket. Prefer handlers of the namespace ([`Builder::on`](crate::Builder::on)):
+    /// those cost a connection nothing.
+    ///
+    /// ```
+    /// use ringhall::{Data, Socket};
+    /// # fn f(socket: &Socket) {
+    /// socket.on("ping", |Data(n): Data<u32>| n + 1);
+    /// # }
+    /// ```
+    pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) {
+        self.add(event, local_event(handler), false);
+    }
+
+    /// Handles the next such event, and no further one.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.once("ready", || println!("ready"));
+    /// # }
+    /// ```
+    pub fn once<M>(&self, event: &str, handler: impl EventHandler<M>) {
+        self.add(event, local_event(handler), true);
+    }
+
+    /// Removes all handlers of this socket for an event. Handlers of the namespace stay.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.off("ping");
+    /// # }
+    /// ```
+    pub fn off(&self, event: &str) {
+        if let Some(own) = self.0.own.borrow_mut().as_mut() {
+            own.events.remove(event);
+        }
+    }
+
+    /// Runs when the socket is about to leave the namespace: its rooms are still there.
+    pub fn on_disconnecting<M>(&self, handler: impl DisconnectHandler<M>) {
+        self.own(|own| own.disconnecting.push(local_disconnect(handler)));
+    }
+
+    /// Runs when the socket has left the namespace.
+    ///
+    /// ```
+    /// use ringhall::{DisconnectReason, Socket};
+    /// # fn f(socket: &Socket) {
+    /// socket.on_disconnect(|socket: Socket, reason: DisconnectReason| println!("{} left: {reason}", socket.id()));
+    /// # }
+    /// ```
+    pub fn on_disconnect<M>(&self, handler: impl DisconnectHandler<M>) {
+        self.own(|own| own.disconnect.push(local_disconnect(handler)));
+    }
+
+    /// Disconnects from the namespace; with `close`, from all namespaces, and closes the connection. What was emitted
+    /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.emit("goodbye", ());
+    /// socket.disconnect(true);
+    /// # }
+    /// ```
+    pub fn disconnect(&self, close: bool) {
+        let hall = self.0.local.hall();
+        let Some(connection) = hall.connection_of(self.0.key) else {
+            return;
+        };
+        self.0
+            .local
+            .disconnected(self, DisconnectReason::ServerNamespaceDisconnect);
+        if close {
+            hall.command(Command::EndClient { connection });
+        }
+    }
+
+    // ---- for the server's side ----
+
+    pub(crate) fn key(&self) -> SocketKey {
+        self.0.key
+    }
+
+    pub(crate) fn local(&self) -> &Rc<Local> {
+        &self.0.local
+    }
+
+    pub(crate) fn table(&self) -> &Rc<Table> {
+        &self.0.table
+    }
+
+    pub(crate) fn states(&self) -> &StateMap {
+        self.0.local.states()
+    }
+
+    /// Adds one to the count of `fault`.
+    pub(crate) fn count(&self, fault: Fault) {
+        self.0.local.count(fault);
+    }
+
+    /// The DISCONNECT packet.
+    pub(crate) fn say_disconnect(&self) {
+        let mut text = vec![engine::MESSAGE];
+        packet::encode_disconnect(&mut text, &self.0.namespace);
+        self.deliver(&text, &[], false);
+    }
+
+    pub(crate) fn acknowledge(&self, id: u64, args: &Arguments) {
+        emit::with_ack(
+            &self.0.namespace,
+            id,
+            &args.json,
+            &args.attachments,
+            |body| {
+                self.deliver(body, &args.attachments, false);
+            },
+        );
+    }
+
+    /// The handlers of this socket for an event; those for once are taken out.
+    pub(crate) fn own_handlers(&self, event: &str) -> Vec<LocalEventHandler> {
+        let mut own = self.0.own.borrow_mut();
+        let Some(handlers) = own.as_mut().and_then(|own| own.events.get_mut(event)) else {
+            return Vec::new();
+        };
+        let found = handlers
+            .iter()
+            .map(|handler| handler.call.clone())
+            .collect();
+        handlers.retain(|handler| !handler.once);
+        found
+    }
+
+    pub(crate) fn own_disconnecting(&self) -> Vec<LocalDisconnectHandler> {
+        self.0
+            .own
+            .borrow()
+            .as_ref()
+            .map(|own| own.disconnecting.clone())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn own_disconnect(&self) -> Vec<LocalDisconnectHandler> {
+        self.0
+            .own
+            .borrow()
+            .as_ref()
+            .map(|own| own.disconnect.clone())
+            .unwrap_or_default()
+    }
+
+    /// Drops handlers and pending acknowledgements: closures may hold the socket, which would keep it alive for ever.
+    pub(crate) fn forget(&self) {
+        drop(self.0.own.borrow_mut().take());
+    }
+
+    /// The client answered. An unknown id is ignored (Socket.IO protocol: late and double answers).
+    pub(crate) fn answered(&self, id: u64, args: &[u8], attachments: &[Bytes]) {
+        let waiting = self
+            .0
+            .own
+            .borrow_mut()
+            .as_mut()
+            .and_then(|own| own.acks.remove(&id));
+        if let Some(waiting) = waiting {
+            // The asker may have stopped waiting.
+            if let Ok(payload) = Payload::of(&Args {
+                json: args,
+                attachments,
+            }) {
+                let _ = waiting.send(payload);
+            }
+        }
+    }
+
+    fn own(&self, change: impl FnOnce(&mut Own)) {
+        change(self.0.own.borrow_mut().get_or_insert_default());
+    }
+
+    fn add(&self, event: &str, handler: LocalEventHandler, once: bool) {
+        let handler = OwnHandler {
+            call: handler,
+            once,
+        };
+        self.own(|own| own.events.entry(event.into()).or_default().push(handler));
+    }
+
+    fn deliver(&self, body: &[u8], attachments: &[Bytes], volatile: bool) -> bool {
+        let message = Outgoing {
+            kind: Kind::Text,
+            body,
+            attachments,
+        };
+        self.0.local.hall().deliver(self.0.key, message, volatile)
+    }
+
+    fn emit_with<T: Serialize>(
+        &self,
+        event: &str,
+        ack: Option<u64>,
+        args: &T,
+        volatile: bool,
+    ) -> Result<(), EmitError> {
+        emit::with_event(&self.0.namespace, event, ack, args, |body, attachments| {
+            self.deliver(body, attachments, volatile);
+        })
+    }
+
+    fn ask<T: DeserializeOwned + 'static>(
+        &self,
+        event: &str,
+        args: &impl Serialize,
+        timeout: Option<Duration>,
+    ) -> AckFuture<T> {
+        let id = self.0.local.next_ack();
+        let (sender, receiver) = oneshot::channel();
+        let mut refused = None;
+        if self.is_connected() {
+            self.own(|own| drop(own.acks.insert(id, sender)));
+            refused = self.emit_with(event, Some(id), args, false).err();
+        }
+        let pending = Pending {
+            socket: self.clone(),
+            id,
+        };
+        AckFuture(Box::pin(async move {
+            let _pending = pending;
+            if let Some(error) = refused {
+                return Err(AckError::NotSent(error));
+            }
+            let answer = match timeout {
+                None => receiver.await,
+                Some(timeout) => tokio::time::timeout(timeout, receiver)
+                    .await
+                    .map_err(|_| AckError::TimedOut)?,
+            };
+            let payload = answer.map_err(|_| AckError::Disconnected)?;
+            payload.decode().map_err(AckError::Decode)
+        }))
+    }
+}
+
+/// A client's acknowledgement, once it is there; see [`Socket::emit_with_ack`]. Dropping it stops waiting.
+///
+/// ```
+/// # async fn f(socket: ringhall::Socket) {
+/// let answer = socket.emit_with_ack::<u32>("how old", ()); // sent already
+/// println!("{:?}", answer.await);
+/// # }
+/// ```
+#[must_use = "the event was sent; await this for the acknowledgement"]
+pub struct AckFuture<T>(Pin<Box<dyn Future<Output = Result<T, AckError>>>>);
+
+impl<T> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.0.id)
+            .field("namespace", &self.0.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+/// Takes an answer that nobody waits for any more out of the socket's table.
+struct Pending {
+    socket: Socket,
+    id: u64,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(own) = self.socket.0.own.borrow_mut().as_mut() {
+            own.acks.remove(&self.id);
+        }
+    }
+}
+
+/// A [`Socket`] with a limit on how long an acknowledgement may take; see [`Socket::timeout`].
+pub struct WithTimeout<'a> {
+    socket: &'a Socket,
+    timeout: Duration,
+}
+
+impl WithTimeout<'_> {
+    /// As [`Socket::emit_with_ack`], but gives up after the timeout: then the answer is [`AckError::TimedOut`], and
+    /// a late acknowledgement is ignored.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn f(socket: ringhall::Socket) -> Result<(), ringhall::AckError> {
+    /// let (a, b): (u32, String) = socket.timeout(Duration::from_secs(1)).emit_with_ack("ask", ()).await?;
+    /// # let _ = (a, b);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> AckFuture<T> {
+        self.socket.ask(event, &args, Some(self.timeout))
+    }
+}
+
+/// Why there is no acknowledgement.
+///
+/// ```
+/// assert_eq!(ringhall::AckError::TimedOut.to_string(), "operation has timed out");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The client did not answer in time.
+    TimedOut,
+    /// The socket left before the client answered.
+    Disconnected,
+    /// The client's answer does not have the type that was asked for.
+    Decode(DecodeError),
+    /// The event could not be sent.
+    NotSent(EmitError),
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AckError::TimedOut => f.write_str("operation has timed out"),
+            AckError::Disconnected => f.write_str("the socket was disconnected before it answered"),
+            AckError::Decode(error) => write!(f, "the answer has another form: {error}"),
+            AckError::NotSent(error) => write!(f, "the event was not sent: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AckError {}
+
+impl From<AckError> for io::Error {
+    fn from(error: AckError) -> Self {
+        io::Error::other(error)
+    }
+}

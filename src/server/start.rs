@@ -1,0 +1,220 @@
+//! From a description to running cores, and to their end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use super::local::Local;
+use super::shared::Shared;
+use super::{Config, Server};
+use crate::reactor::clock::Clock;
+use crate::reactor::kernel::{self, Kernel, Waker};
+use crate::reactor::listen::Listeners;
+use crate::ring::Sizes;
+use crate::room::{Limits, Rooms};
+use crate::shard::hall::Hall;
+use crate::shard::mail::Mail;
+use crate::shard::mailbox::{Mailbox, Outbox, mailbox};
+use crate::shard::{Shard, thread};
+use crate::{Error, Result};
+
+/// The threads of a running server.
+pub(crate) struct Cores {
+    pub(crate) addresses: Vec<SocketAddr>,
+    threads: Mutex<Vec<JoinHandle<std::io::Result<()>>>>,
+}
+
+impl Cores {
+    /// Waits for all cores to end.
+    pub(crate) fn wait(&self) -> Result<()> {
+        // Held while waiting: whoever else waits gets through when all have ended.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut result = Ok(());
+        for thread in threads.drain(..) {
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(std::io::Error::other("the core's thread panicked")));
+            result = result.and(ended.map_err(Error::system("go on serving on a core")));
+        }
+        result
+    }
+}
+
+/// What one core's thread starts with.
+struct Start {
+    core: usize,
+    kernel: kernel::Config,
+    peers: Vec<Waker>,
+    outbox: Outbox<Mail>,
+    mailbox: Mailbox<Mail>,
+    shared: Arc<Shared>,
+    ready: mpsc::Sender<Result<()>>,
+}
+
+/// Starts all cores; returns when each accepts connections.
+pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Result<Server> {
+    kernel::check_support().map_err(|unsupported| Error::Unsupported(unsupported.to_string()))?;
+    let wanted = resolve(listen)?;
+    let listeners = Listeners::bind(&wanted, config.cores).map_err(Error::Listen)?;
+    let clock = Clock::start();
+    let wakers = (0..config.cores)
+        .map(|_| Waker::new())
+        .collect::<std::io::Result<Vec<_>>>();
+    let wakers = wakers.map_err(Error::system("create an eventfd for each core"))?;
+    let mut mailboxes = Vec::new();
+    let addresses: Arc<[_]> = wakers
+        .iter()
+        .map(|waker| {
+            let waker = waker.clone();
+            let (address, own) = mailbox(Box::new(move || waker.wake()));
+            mailboxes.push(own);
+            address
+        })
+        .collect();
+    let shared = Arc::new(shared);
+    shared.set_addresses(addresses.clone());
+    let (ready, started) = mpsc::channel();
+    let mut threads = Vec::new();
+    for (core, (listeners, mailbox)) in listeners.cores.into_iter().zip(mailboxes).enumerate() {
+        let sizes = Sizes {
+            files: config.max_connections,
+            ..Sizes::default()
+        };
+        let start = Start {
+            core,
+            kernel: kernel::Config {
+                sizes,
+                listeners,
+                waker: wakers[core].clone(),
+                clock,
+            },
+            peers: wakers.clone(),
+            outbox: Outbox::new(core, addresses.clone()),
+            mailbox,
+            shared: shared.clone(),
+            ready: ready.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("ringhall-{core}"))
+            .spawn(move || serve(start));
+        threads.push(thread.map_err(Error::system("start a thread for each core"))?);
+    }
+    drop(ready);
+    let server = Server::of_shared(&shared);
+    shared.set_cores(Cores {
+        addresses: listeners.addrs,
+        threads: Mutex::new(threads),
+    });
+    if let Some(error) = started.iter().find_map(Result::err) {
+        // The cores that did start end in good order; the error that matters is the first.
+        server.shutdown();
+        let _ = server.wait();
+        return Err(error);
+    }
+    Ok(server)
+}
+
+/// One core's thread, from its start to its end.
+fn serve(start: Start) -> std::io::Result<()> {
+    let Start {
+        core,
+        kernel,
+        peers,
+        outbox,
+        mailbox,
+        shared,
+        ready,
+    } = start;
+    pin(core);
+    let mut kernel = match Kernel::new(kernel) {
+        Ok(kernel) => kernel,
+        Err(unsupported) => {
+            let _ = ready.send(Err(Error::Unsupported(unsupported.to_string())));
+            return Ok(());
+        }
+    };
+    kernel.set_peers(peers);
+    let settings = Arc::new(shared.settings.clone());
+    let limits = Limits {
+        rooms_per_member: shared.rooms_max,
+        ..Limits::default()
+    };
+    let hall = Hall::new(core, outbox, settings.sockets_max(), Rooms::new(limits));
+    let hall = std::rc::Rc::new(hall);
+    let local = Local::new(hall.clone(), shared);
+    let shard = Shard::new(kernel, local, hall.clone(), settings, mailbox);
+    let _ = ready.send(Ok(()));
+    drop(ready);
+    thread::run(shard, &hall)
+}
+
+/// Pins this thread to the CPU of its core, among those that this process may use. Not being allowed to is no error: it serves
+/// all the same.
+fn pin(core: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return;
+    };
+    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|cpu| allowed.is_set(*cpu))
+        .collect();
+    if cpus.is_empty() {
+        return;
+    }
+    let mut one = CpuSet::new();
+    one.set(cpus[core % cpus.len()]);
+    if let Err(error) = sched_setaffinity(None, &one) {
+        log::info!("core {core} is not pinned to a CPU: {error}");
+    }
+}
+
+/// The addresses meant. A name may stand for several; of those the ones that this machine does not have are left out.
+fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>> {
+    if listen.is_empty() {
+        return Err(Error::setting(
+            "listen",
+            "is not given: add an address such as 127.0.0.1:3000",
+        ));
+    }
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for name in listen {
+        let mut found = look_up(name)?;
+        if found.len() > 1 {
+            found.retain(|address| TcpListener::bind((address.ip(), 0)).is_ok());
+        }
+        if found.is_empty() {
+            return Err(Error::setting(
+                "listen",
+                format!("is {name:?}, and this machine has none of its addresses"),
+            ));
+        }
+        addresses.extend(
+            found
+                .into_iter()
+                .filter(|address| !addresses.contains(address))
+                .collect::<Vec<_>>(),
+        );
+    }
+    Ok(addresses)
+}
+
+fn look_up(name: &str) -> Result<Vec<SocketAddr>> {
+    // RFC 6761 §6.3: localhost is the loopback address of both families, whatever a file or a name server says.
+    if let Some(port) = name
+        .strip_prefix("localhost:")
+        .and_then(|port| port.parse().ok())
+    {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Ok(loopback
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect());
+    }
+    let found = name.to_socket_addrs().map_err(|error| {
+        let problem = format!(
+            "is {name:?}, and must be like 127.0.0.1:3000, [::1]:80 or localhost:8080: {error}"
+        );
+        Error::setting("listen", problem)
+    })?;
+    Ok(found.collect())
+}

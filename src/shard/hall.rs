@@ -1,0 +1,576 @@
+//! The sideways part of a core: who sits where, what was said this turn, what is to be told to other cores.
+//!
+//! Handlers run while their connection is borrowed by the shard, so they never touch a connection. They act on the
+//! hall: marks, memberships, mail, commands. The shard carries all of it out at the end of the turn.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::home::{IdSource, SocketId};
+use super::mail::{Broadcast, Mail, Tally};
+use super::mailbox::{Address, Outbox};
+use super::slots::Slots;
+use crate::proto::websocket::Kind;
+use crate::reactor::ConnKey;
+use crate::room::select::Selection;
+use crate::room::turn::{MessageId, SHARED_MIN, Turn};
+use crate::room::{Change, JoinError, Rooms, ScopeId};
+use crate::wire::frame::{self, Opcode};
+
+/// A socket's (or a plain WebSocket's) place on its core. Stale keys resolve to nothing.
+pub(crate) type SocketKey = ConnKey;
+
+/// What the shard does to a connection at the end of the turn.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// The socket left its namespace: the Socket.IO client must forget it.
+    Left {
+        connection: ConnKey,
+        socket: SocketKey,
+    },
+    /// Close with this code once everything marked so far is written.
+    Close {
+        connection: ConnKey,
+        code: u16,
+        reason: String,
+    },
+    /// End the client: all its namespaces, then the session.
+    EndClient {
+        connection: ConnKey,
+    },
+    /// Read no more from this connection until `Resume`.
+    Pause {
+        connection: ConnKey,
+    },
+    Resume {
+        connection: ConnKey,
+    },
+    /// See whether the connection's end can go on, now that what was marked is written.
+    Advance {
+        connection: ConnKey,
+    },
+}
+
+impl Command {
+    pub(crate) fn connection(&self) -> ConnKey {
+        match *self {
+            Command::Left { connection, .. }
+            | Command::Close { connection, .. }
+            | Command::EndClient { connection }
+            | Command::Pause { connection }
+            | Command::Resume { connection }
+            | Command::Advance { connection } => connection,
+        }
+    }
+}
+
+/// One encoded message: for a plain WebSocket the message itself, for Socket.IO the Engine.IO text with its attachments.
+#[derive(Clone, Copy)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) body: &'a [u8],
+    pub(crate) attachments: &'a [Bytes],
+}
+
+/// Whom a broadcast is for. Names in `to` and `except` are rooms; a socket's id is the name of a room with that one member.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) scope: &'a Arc<str>,
+    pub(crate) to: &'a [&'a str],
+    pub(crate) except: &'a [&'a str],
+    /// The sender, where it does not get its own message.
+    pub(crate) not: Option<SocketKey>,
+    /// Drop the message for receivers whose connection has something unsent.
+    pub(crate) volatile: bool,
+}
+
+/// By connection slot: has it something unsent from earlier turns?
+#[derive(Default)]
+pub(crate) struct Busy(Vec<bool>);
+
+impl Busy {
+    pub(crate) fn is_set(&self, slot: u32) -> bool {
+        self.0.get(slot as usize).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn set(&mut self, slot: u32, busy: bool) {
+        let index = slot as usize;
+        if index >= self.0.len() && busy {
+            self.0.resize(index + 1, false);
+        }
+        if let Some(entry) = self.0.get_mut(index) {
+            *entry = busy;
+        }
+    }
+}
+
+struct Seat {
+    id: SocketId,
+    connection: ConnKey,
+    scope: ScopeId,
+    /// False once the socket left the room of its own name.
+    in_own_room: bool,
+}
+
+struct State {
+    seats: Slots<Seat>,
+    rooms: Rooms,
+    turn: Turn,
+    busy: Busy,
+    commands: Vec<Command>,
+    outbox: Outbox<Mail>,
+    ids: IdSource,
+}
+
+/// See the module's text.
+pub(crate) struct Hall {
+    core: usize,
+    state: RefCell<State>,
+    /// True while the shard runs: what is marked then is written at the end of this turn anyway.
+    in_turn: Cell<bool>,
+    shard: Cell<Option<Waker>>,
+    tasks: Cell<usize>,
+}
+
+impl Hall {
+    pub(crate) fn new(core: usize, outbox: Outbox<Mail>, sockets_max: u32, rooms: Rooms) -> Self {
+        let state = State {
+            seats: Slots::with_limit(sockets_max),
+            rooms,
+            turn: Turn::default(),
+            busy: Busy::default(),
+            commands: Vec::new(),
+            outbox,
+            ids: IdSource::new(core),
+        };
+        Hall {
+            core,
+            state: RefCell::new(state),
+            in_turn: Cell::new(false),
+            shard: Cell::new(None),
+            tasks: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn core(&self) -> usize {
+        self.core
+    }
+
+    // ---- for the handlers' side ----
+
+    /// Gives a socket a place in `scope`. `None`: this core holds as many sockets as it may, or has no random bytes.
+    pub(crate) fn seat(
+        &self,
+        connection: ConnKey,
+        scope: &Arc<str>,
+    ) -> Option<(SocketKey, SocketId)> {
+        let state = &mut *self.state.borrow_mut();
+        let scope_id = state.rooms.scope(scope);
+        let seat = Seat {
+            id: SocketId::UNNAMED,
+            connection,
+            scope: scope_id,
+            in_own_room: true,
+        };
+        let key = state.seats.insert(seat).ok()?;
+        let id = state.ids.next(key.slot).ok();
+        let (Some(id), Some(seat)) = (id, state.seats.get_mut(key)) else {
+            state.seats.remove(key);
+            return None;
+        };
+        seat.id = id;
+        if state.rooms.enter(scope_id, key.slot, connection.slot) == Change::First {
+            tell_interest(&mut state.outbox, self.core, scope, None, true);
+        }
+        Some((key, id))
+    }
+
+    /// A name for the Engine.IO session on this connection.
+    pub(crate) fn session_id(&self, connection: ConnKey) -> Option<SocketId> {
+        self.state.borrow_mut().ids.next(connection.slot).ok()
+    }
+
+    /// Takes a socket out of all its rooms and of its scope. What was marked for it is still sent.
+    pub(crate) fn vacate(&self, key: SocketKey) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(seat) = state.seats.remove(key) else {
+            return;
+        };
+        let (outbox, core) = (&mut state.outbox, self.core);
+        if let Some(departure) = state.rooms.leave_all(key.slot) {
+            for room in &departure.emptied {
+                tell_interest(outbox, core, &departure.scope, Some(room), false);
+            }
+            if departure.last {
+                tell_interest(outbox, core, &departure.scope, None, false);
+            }
+        }
+        state.commands.push(Command::Left {
+            connection: seat.connection,
+            socket: key,
+        });
+        self.wake_shard();
+    }
+
+    pub(crate) fn is_seated(&self, key: SocketKey) -> bool {
+        self.state.borrow().seats.get(key).is_some()
+    }
+
+    pub(crate) fn connection_of(&self, key: SocketKey) -> Option<ConnKey> {
+        self.state
+            .borrow()
+            .seats
+            .get(key)
+            .map(|seat| seat.connection)
+    }
+
+    pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<(), JoinError> {
+        let state = &mut *self.state.borrow_mut();
+        let Some(seat) = state.seats.get_mut(key) else {
+            return Ok(());
+        };
+        if room == seat.id.as_str() {
+            seat.in_own_room = true;
+            return Ok(());
+        }
+        if state.rooms.join(key.slot, room)? == Change::First
+            && let Some(scope) = state.rooms.scope_name(seat.scope)
+        {
+            tell_interest(&mut state.outbox, self.core, scope, Some(room), true);
+            self.wake_shard();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leave(&self, key: SocketKey, room: &str) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(seat) = state.seats.get_mut(key) else {
+            return;
+        };
+        if room == seat.id.as_str() {
+            seat.in_own_room = false;
+            return;
+        }
+        if state.rooms.leave(key.slot, room) == Change::Last
+            && let Some(scope) = state.rooms.scope_name(seat.scope)
+        {
+            tell_interest(&mut state.outbox, self.core, scope, Some(room), false);
+            self.wake_shard();
+        }
+    }
+
+    /// The socket's rooms, its own id first.
+    pub(crate) fn rooms_of(&self, key: SocketKey) -> Vec<String> {
+        let state = self.state.borrow();
+        let Some(seat) = state.seats.get(key) else {
+            return Vec::new();
+        };
+        let own = seat.in_own_room.then(|| seat.id.to_string());
+        own.into_iter()
+            .chain(state.rooms.rooms_of(key.slot).map(str::to_owned))
+            .collect()
+    }
+
+    /// Marks a message for one socket. `false`: it is gone, or the message was volatile and the connection busy.
+    pub(crate) fn deliver(&self, key: SocketKey, message: Outgoing<'_>, volatile: bool) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let Some(seat) = state.seats.get(key) else {
+            return false;
+        };
+        let slot = seat.connection.slot;
+        if volatile && state.busy.is_set(slot) {
+            return false;
+        }
+        let id = say(&mut state.turn, message);
+        state.turn.mark(slot, id);
+        self.wake_shard();
+        true
+    }
+
+    /// Marks bytes that are already in their final form for one connection.
+    pub(crate) fn write(&self, connection: ConnKey, parts: &[&[u8]]) {
+        let state = &mut *self.state.borrow_mut();
+        let id = state.turn.say_parts(parts);
+        state.turn.mark(connection.slot, id);
+        self.wake_shard();
+    }
+
+    /// Gives a message to everybody in the target, on this core at once and on others by mail. Returns the number of receivers on this core
+    /// and, when `counted`, where the number of receivers on the other cores will arrive.
+    pub(crate) fn broadcast(
+        &self,
+        target: &Target<'_>,
+        message: Outgoing<'_>,
+        counted: bool,
+    ) -> (usize, Option<tokio::sync::oneshot::Receiver<usize>>) {
+        let state = &mut *self.state.borrow_mut();
+        let here = broadcast_here(state, self.core, target, message);
+        let there = broadcast_elsewhere(state, self.core, target, message, counted);
+        self.wake_shard();
+        (here, there)
+    }
+
+    pub(crate) fn command(&self, command: Command) {
+        self.state.borrow_mut().commands.push(command);
+        self.wake_shard();
+    }
+
+    /// Is this one of the cores that these addresses are of?
+    pub(crate) fn posts_to(&self, addresses: &Arc<[Address<Mail>]>) -> bool {
+        self.state.borrow().outbox.is_among(addresses)
+    }
+
+    /// Counts the user's tasks: while there are any, the shard waits through the runtime.
+    pub(crate) fn task_started(&self) {
+        self.tasks.set(self.tasks.get() + 1);
+    }
+
+    pub(crate) fn task_ended(&self) {
+        self.tasks.set(self.tasks.get().saturating_sub(1));
+    }
+
+    fn wake_shard(&self) {
+        if !self.in_turn.get()
+            && let Some(waker) = self.shard.take()
+        {
+            waker.wake();
+        }
+    }
+
+    // ---- for the shard's side ----
+
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.get()
+    }
+
+    pub(crate) fn set_in_turn(&self, in_turn: bool) {
+        self.in_turn.set(in_turn);
+    }
+
+    /// Who is to be woken when a task of the user marks something between two turns.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        self.shard.set(Some(waker.clone()));
+    }
+
+    /// Is there anything for the shard to carry out?
+    pub(crate) fn has_work(&self) -> bool {
+        let state = self.state.borrow();
+        !state.turn.is_empty() || !state.commands.is_empty()
+    }
+
+    pub(crate) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut self.state.borrow_mut().commands)
+    }
+
+    pub(crate) fn set_busy(&self, slot: u32, busy: bool) {
+        self.state.borrow_mut().busy.set(slot, busy);
+    }
+
+    pub(crate) fn with_turn<T>(&self, act: impl FnOnce(&mut Turn, &mut Busy) -> T) -> T {
+        let state = &mut *self.state.borrow_mut();
+        act(&mut state.turn, &mut state.busy)
+    }
+
+    pub(crate) fn with_outbox<T>(&self, act: impl FnOnce(&mut Outbox<Mail>) -> T) -> T {
+        act(&mut self.state.borrow_mut().outbox)
+    }
+
+    /// Acts on a broadcast or a notice of interest from another core.
+    pub(crate) fn handle_mail(&self, mail: Mail) {
+        let state = &mut *self.state.borrow_mut();
+        match mail {
+            Mail::Interest {
+                scope,
+                room,
+                core,
+                on,
+            } => {
+                let scope = state.rooms.scope(&scope);
+                state.rooms.set_interest(scope, room.as_deref(), core, on);
+            }
+            Mail::Broadcast(broadcast) => {
+                let to: SmallVec<[&str; 4]> = broadcast.to.iter().map(AsRef::as_ref).collect();
+                let except: SmallVec<[&str; 4]> =
+                    broadcast.except.iter().map(AsRef::as_ref).collect();
+                let target = Target {
+                    scope: &broadcast.scope,
+                    to: &to,
+                    except: &except,
+                    not: None,
+                    volatile: broadcast.volatile,
+                };
+                let message = Outgoing {
+                    kind: broadcast.kind,
+                    body: &broadcast.body,
+                    attachments: &broadcast.attachments,
+                };
+                let receivers = broadcast_here(state, self.core, &target, message);
+                if let Some(tally) = &broadcast.tally {
+                    tally.report(receivers);
+                }
+            }
+            Mail::Shutdown => debug_assert!(false, "the shard itself acts on Shutdown"),
+        }
+    }
+}
+
+fn tell_interest(
+    outbox: &mut Outbox<Mail>,
+    core: usize,
+    scope: &str,
+    room: Option<&str>,
+    on: bool,
+) {
+    if outbox.cores() > 1 {
+        let (scope, room): (Arc<str>, Option<Arc<str>>) = (scope.into(), room.map(Arc::from));
+        outbox.post_all(|| Mail::Interest {
+            scope: scope.clone(),
+            room: room.clone(),
+            core,
+            on,
+        });
+    }
+}
+
+/// The sockets of this core that are meant by a name which is an id, and still in the room of that name.
+fn members_named(state: &State, core: usize, scope: ScopeId, names: &[&str]) -> SmallVec<[u32; 4]> {
+    let named = names.iter().filter_map(|name| {
+        let (home, place) = SocketId::locate(name)?;
+        let (key, seat) = state.seats.at(place)?;
+        (home == core && seat.scope == scope && seat.in_own_room && seat.id.as_str() == *name)
+            .then_some(key.slot)
+    });
+    named.collect()
+}
+
+fn broadcast_here(
+    state: &mut State,
+    core: usize,
+    target: &Target<'_>,
+    message: Outgoing<'_>,
+) -> usize {
+    let Some(scope) = state.rooms.find_scope(target.scope) else {
+        return 0;
+    };
+    let to_members = members_named(state, core, scope, target.to);
+    let except_members = members_named(state, core, scope, target.except);
+    let selection = Selection {
+        scope,
+        to: target.to,
+        to_members: &to_members,
+        except: target.except,
+        except_members: &except_members,
+        not: target
+            .not
+            .filter(|key| state.seats.get(*key).is_some())
+            .map(|key| key.slot),
+    };
+    let (turn, busy) = (&mut state.turn, &state.busy);
+    let mut said: Option<MessageId> = None;
+    let mut receivers = 0;
+    state.rooms.for_each(&selection, |_, connection| {
+        if target.volatile && busy.is_set(connection) {
+            return;
+        }
+        // Encoded for the first receiver: a broadcast that nobody gets costs no copy.
+        let id = *said.get_or_insert_with(|| say(turn, message));
+        turn.mark(connection, id);
+        receivers += 1;
+    });
+    receivers
+}
+
+fn broadcast_elsewhere(
+    state: &mut State,
+    core: usize,
+    target: &Target<'_>,
+    message: Outgoing<'_>,
+    counted: bool,
+) -> Option<tokio::sync::oneshot::Receiver<usize>> {
+    if state.outbox.cores() < 2 {
+        return None;
+    }
+    let scope = state.rooms.find_scope(target.scope)?;
+    let mut cores = state.rooms.interest_of(&Selection {
+        scope,
+        to: target.to,
+        to_members: &[],
+        except: &[],
+        except_members: &[],
+        not: None,
+    });
+    for (home, _) in target.to.iter().filter_map(|name| SocketId::locate(name)) {
+        if home < state.outbox.cores() {
+            cores.insert(home);
+        }
+    }
+    cores.remove(core);
+    if cores.is_empty() {
+        return None;
+    }
+    let others = cores.iter().count();
+    let (tally, receiver) = if counted {
+        Some(Tally::new(others)).unzip()
+    } else {
+        (None, None)
+    };
+    // Copied once: the arena of this turn cannot be lent to another core.
+    let broadcast = Arc::new(Broadcast::new(target, message, tally));
+    for other in cores.iter() {
+        state.outbox.post(other, Mail::Broadcast(broadcast.clone()));
+    }
+    receiver
+}
+
+impl Broadcast {
+    /// The form that crosses cores.
+    pub(crate) fn new(
+        target: &Target<'_>,
+        message: Outgoing<'_>,
+        tally: Option<Arc<Tally>>,
+    ) -> Self {
+        Broadcast {
+            scope: target.scope.clone(),
+            to: target.to.iter().map(|name| (*name).into()).collect(),
+            except: target.except.iter().map(|name| (*name).into()).collect(),
+            volatile: target.volatile,
+            kind: message.kind,
+            body: Bytes::copy_from_slice(message.body),
+            attachments: message.attachments.to_vec(),
+            tally,
+        }
+    }
+}
+
+/// Puts the frames of a message into the turn's palette: the text (or binary) message, then each attachment as one binary message.
+fn say(turn: &mut Turn, message: Outgoing<'_>) -> MessageId {
+    let opcode = match message.kind {
+        Kind::Text => Opcode::Text,
+        Kind::Binary => Opcode::Binary,
+    };
+    let head = frame::encode_head(opcode, true, message.body.len());
+    if message.attachments.is_empty() && message.body.len() < SHARED_MIN {
+        return turn.say_parts(&[&head, message.body]);
+    }
+    let total: usize = message
+        .attachments
+        .iter()
+        .map(|bytes| bytes.len() + 10)
+        .sum();
+    let mut frames = BytesMut::with_capacity(head.len() + message.body.len() + total);
+    frames.extend_from_slice(&head);
+    frames.extend_from_slice(message.body);
+    for attachment in message.attachments {
+        frames.extend_from_slice(&frame::encode_head(Opcode::Binary, true, attachment.len()));
+        frames.extend_from_slice(attachment);
+    }
+    if frames.len() < SHARED_MIN {
+        turn.say(&frames)
+    } else {
+        turn.say_shared(frames.freeze())
+    }
+}

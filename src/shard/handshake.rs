@@ -1,0 +1,112 @@
+//! What a client said when it opened its connection, kept as the bytes that came.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use crate::wire::http;
+
+/// The request that opened a connection: its path, query and headers, and where it came from.
+///
+/// It is kept as it came in (at most 16 KiB, commonly 200 to 600 bytes) and parsed when asked.
+///
+/// ```
+/// # fn f(socket: &ringhall::Socket) {
+/// let handshake = socket.handshake();
+/// if handshake.header("origin") == Some("https://example.org") {
+///     println!("{:?} asks for room {:?}", handshake.peer_addr(), handshake.query("room"));
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Handshake {
+    head: Box<[u8]>,
+    peer: Option<SocketAddr>,
+    issued_ms: u64,
+}
+
+impl Handshake {
+    pub(crate) fn new(head: &[u8], peer: Option<SocketAddr>, issued_ms: u64) -> Self {
+        Handshake {
+            head: head.into(),
+            peer,
+            issued_ms,
+        }
+    }
+
+    /// The first value of this header (the name in any case), if it is there and UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name)
+                .then(|| value.trim_matches([' ', '\t']))
+        })
+    }
+
+    /// All headers, in order, as they were sent.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines().skip(1).filter_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            Some((key, value.trim_matches([' ', '\t'])))
+        })
+    }
+
+    /// Path and query as they were sent.
+    pub fn url(&self) -> &str {
+        self.lines()
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .unwrap_or_default()
+    }
+
+    /// The path alone, as it was sent.
+    pub fn path(&self) -> &str {
+        self.url().split('?').next().unwrap_or_default()
+    }
+
+    /// A parameter of the query, decoded. Of a repeated one the last counts.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        let (_, query) = self.url().split_once('?')?;
+        http::query_value(query, name)
+    }
+
+    /// The other end of the TCP connection; behind a proxy this is the proxy. `None` where the kernel did not tell.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Milliseconds from the start of the server to this handshake.
+    pub fn issued_ms(&self) -> u64 {
+        self.issued_ms
+    }
+
+    /// Lines that are not UTF-8 are passed over: header values may hold any bytes.
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.head.split(|byte| *byte == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            std::str::from_utf8(line).ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tells_what_was_said() {
+        let head =
+            b"GET /x/?room=a%20b&room=c HTTP/1.1\r\nHost: h\r\nX-One:  1 \r\nX-Bin: \xff\r\n\r\n";
+        let handshake = Handshake::new(head, None, 5);
+        assert_eq!(handshake.path(), "/x/");
+        assert_eq!(handshake.url(), "/x/?room=a%20b&room=c");
+        assert_eq!(handshake.query("room").as_deref(), Some("c"));
+        assert_eq!(handshake.query("none"), None);
+        assert_eq!(handshake.header("x-one"), Some("1"));
+        assert_eq!(handshake.header("x-bin"), None);
+        assert_eq!(
+            handshake.headers().collect::<Vec<_>>(),
+            [("Host", "h"), ("X-One", "1")]
+        );
+        assert_eq!((handshake.peer_addr(), handshake.issued_ms()), (None, 5));
+    }
+}

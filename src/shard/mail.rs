@@ -1,0 +1,74 @@
+//! What one core tells another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::proto::websocket::Kind;
+
+/// One thing a core (or a thread with a server handle) tells a core.
+#[derive(Clone)]
+pub(crate) enum Mail {
+    /// Something to be given to the members that live on the receiving core.
+    Broadcast(Arc<Broadcast>),
+    /// Core `core` has its first member of this room (or, without a room, of the whole scope), or has none any more.
+    Interest {
+        scope: Arc<str>,
+        room: Option<Arc<str>>,
+        core: usize,
+        on: bool,
+    },
+    /// Close everything in good order, then end.
+    Shutdown,
+}
+
+/// A broadcast on its way to other cores. It is shared: one allocation, however many cores it goes to.
+pub(crate) struct Broadcast {
+    pub(crate) scope: Arc<str>,
+    pub(crate) to: Vec<Box<str>>,
+    pub(crate) except: Vec<Box<str>>,
+    pub(crate) volatile: bool,
+    pub(crate) kind: Kind,
+    pub(crate) body: Bytes,
+    pub(crate) attachments: Vec<Bytes>,
+    pub(crate) tally: Option<Arc<Tally>>,
+}
+
+/// Counts the receivers of one broadcast over all cores it went to.
+pub(crate) struct Tally {
+    outstanding: AtomicUsize,
+    receivers: AtomicUsize,
+    done: std::sync::Mutex<Option<oneshot::Sender<usize>>>,
+}
+
+impl Tally {
+    /// Waits for `cores` reports.
+    pub(crate) fn new(cores: usize) -> (Arc<Self>, oneshot::Receiver<usize>) {
+        let (sender, receiver) = oneshot::channel();
+        let tally = Tally {
+            outstanding: AtomicUsize::new(cores),
+            receivers: AtomicUsize::new(0),
+            done: std::sync::Mutex::new(Some(sender)),
+        };
+        (Arc::new(tally), receiver)
+    }
+
+    /// One core says how many of its members got the broadcast.
+    pub(crate) fn report(&self, receivers: usize) {
+        self.receivers.fetch_add(receivers, Ordering::Relaxed);
+        // AcqRel: the last to report sees what all the others added.
+        if self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let sender = self
+                .done
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .take();
+            if let Some(sender) = sender {
+                // The asker may have lost interest: then nobody needs the sum.
+                let _ = sender.send(self.receivers.load(Ordering::Relaxed));
+            }
+        }
+    }
+}

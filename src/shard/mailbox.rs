@@ -1,0 +1,176 @@
+//! Mail between cores: bounded, first in first out for each pair, never blocking a core, waking only a core that sleeps.
+//!
+//! A core posts with [`Outbox::post`]: what does not fit into the other's mailbox waits in an overflow queue of the poster, in
+//! order, and is tried again each turn. A thread that is no core posts with [`Address::post_blocking`].
+//!
+//! Sleeping: a core announces that it sleeps, *then* looks into its mailbox once more, then waits. A poster sends, *then*
+//! looks whether the core announced sleep. Both sides use sequentially consistent operations, so at least one of the two sees the
+//! other: mail is never left in front of a sleeping core.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::room::cores::CoreSet;
+
+/// Mails a mailbox holds before posters keep the rest themselves. Worst case: 4096 × 32 bytes and what the mails share.
+const CAPACITY: usize = 4096;
+
+/// Where mail for one core goes; known to every core and to the server handle.
+pub(crate) struct Address<M> {
+    sender: Sender<M>,
+    sleep: Arc<Sleep>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Whether a core sleeps: on a cache line of its own, as every poster reads it.
+#[repr(align(128))]
+pub(crate) struct Sleep(AtomicBool);
+
+/// A core's own end.
+pub(crate) struct Mailbox<M> {
+    receiver: Receiver<M>,
+    sleep: Arc<Sleep>,
+}
+
+/// A new mailbox and its address. `wake` is called by posters that are no cores when the core sleeps.
+pub(crate) fn mailbox<M>(wake: Box<dyn Fn() + Send + Sync>) -> (Address<M>, Mailbox<M>) {
+    let (sender, receiver) = crossbeam_channel::bounded(CAPACITY);
+    let sleep = Arc::new(Sleep(AtomicBool::new(false)));
+    (
+        Address {
+            sender,
+            sleep: sleep.clone(),
+            wake,
+        },
+        Mailbox { receiver, sleep },
+    )
+}
+
+impl<M> Mailbox<M> {
+    pub(crate) fn take(&self) -> Option<M> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Announces sleep. `false`: there is mail, so do not sleep (the announcement is taken back).
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.sleep.0.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.receiver.is_empty() {
+            return true;
+        }
+        self.awake();
+        false
+    }
+
+    pub(crate) fn awake(&self) {
+        self.sleep.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl<M> Address<M> {
+    /// True once for each sleep: the caller that gets it does the waking.
+    fn must_be_woken(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.sleep.0.load(Ordering::SeqCst) && self.sleep.0.swap(false, Ordering::SeqCst)
+    }
+
+    /// Posts from a thread that is no core; waits while the mailbox is full. `false`: the core has ended.
+    pub(crate) fn post_blocking(&self, mail: M) -> bool {
+        let sent = self.sender.send(mail).is_ok();
+        if sent && self.must_be_woken() {
+            (self.wake)();
+        }
+        sent
+    }
+}
+
+/// One core's way to all the others.
+pub(crate) struct Outbox<M> {
+    own: usize,
+    addresses: Arc<[Address<M>]>,
+    overflow: Vec<VecDeque<M>>,
+    posted: CoreSet,
+}
+
+impl<M> Outbox<M> {
+    pub(crate) fn new(own: usize, addresses: Arc<[Address<M>]>) -> Self {
+        let overflow = addresses.iter().map(|_| VecDeque::new()).collect();
+        Outbox {
+            own,
+            addresses,
+            overflow,
+            posted: CoreSet::EMPTY,
+        }
+    }
+
+    pub(crate) fn cores(&self) -> usize {
+        self.addresses.len()
+    }
+
+    pub(crate) fn is_among(&self, addresses: &Arc<[Address<M>]>) -> bool {
+        Arc::ptr_eq(&self.addresses, addresses)
+    }
+
+    /// Posts to another core. Never blocks; keeps the order of what this core posts to that one.
+    pub(crate) fn post(&mut self, core: usize, mail: M) {
+        debug_assert_ne!(core, self.own, "a core does not write to itself");
+        let (Some(address), Some(overflow)) =
+            (self.addresses.get(core), self.overflow.get_mut(core))
+        else {
+            return;
+        };
+        self.posted.insert(core);
+        if !overflow.is_empty() {
+            overflow.push_back(mail);
+        } else if let Err(TrySendError::Full(mail)) = address.sender.try_send(mail) {
+            overflow.push_back(mail);
+        }
+    }
+
+    /// Posts a copy to every other core.
+    pub(crate) fn post_all(&mut self, mail: impl Fn() -> M) {
+        for core in 0..self.cores() {
+            if core != self.own {
+                self.post(core, mail());
+            }
+        }
+    }
+
+    /// Moves what waited into mailboxes that have room again. `true`: something still waits.
+    pub(crate) fn flush_overflow(&mut self) -> bool {
+        let mut waiting = false;
+        for (core, overflow) in self.overflow.iter_mut().enumerate() {
+            let Some(address) = self.addresses.get(core) else {
+                continue;
+            };
+            while let Some(mail) = overflow.pop_front() {
+                self.posted.insert(core);
+                match address.sender.try_send(mail) {
+                    Ok(()) => {}
+                    // The core has ended: nobody is left to care.
+                    Err(TrySendError::Disconnected(_)) => overflow.clear(),
+                    Err(TrySendError::Full(mail)) => {
+                        overflow.push_front(mail);
+                        waiting = true;
+                        break;
+                    }
+                }
+            }
+        }
+        waiting
+    }
+
+    /// The cores that got mail since the last call and sleep: the caller wakes them.
+    pub(crate) fn take_sleepers(&mut self) -> CoreSet {
+        let mut sleepers = std::mem::replace(&mut self.posted, CoreSet::EMPTY);
+        for core in sleepers.iter() {
+            if !self.addresses.get(core).is_some_and(Address::must_be_woken) {
+                sleepers.remove(core);
+            }
+        }
+        sleepers
+    }
+}

@@ -1,0 +1,130 @@
+//! What a connection has still to send: at most one send in flight, the rest in order behind it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::reactor::SendBuffer;
+use crate::room::turn::Piece;
+
+/// Vectors that sends were copied into, used again last in first out: the newest is still in the cache.
+#[derive(Default)]
+pub(crate) struct Pool {
+    free: Vec<Vec<u8>>,
+}
+
+/// At most so many vectors of at most so many bytes are kept: 1 MiB a core.
+const POOL_LEN: usize = 64;
+const POOLED_MAX: usize = 16 * 1024;
+
+impl Pool {
+    fn take(&mut self) -> Vec<u8> {
+        self.free.pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back after its send.
+    pub(crate) fn recycle(&mut self, buffer: SendBuffer) {
+        if let SendBuffer::Copied(mut bytes) = buffer
+            && bytes.capacity() <= POOLED_MAX
+            && self.free.len() < POOL_LEN
+        {
+            bytes.clear();
+            self.free.push(bytes);
+        }
+    }
+}
+
+/// See the module's text. An idle connection holds none of this.
+#[derive(Default)]
+pub(crate) struct Outbound {
+    queue: VecDeque<SendBuffer>,
+    /// Bytes in `queue`.
+    bytes: usize,
+}
+
+impl Outbound {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Unsent bytes, those in flight not counted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds this turn's messages: small ones are copied together, a large one stays where it lies.
+    pub(crate) fn extend<'a>(&mut self, pieces: impl Iterator<Item = Piece<'a>>, pool: &mut Pool) {
+        for piece in pieces {
+            match piece {
+                Piece::Small(bytes) => self.copy(bytes, pool),
+                Piece::Shared(bytes) => self.push(SendBuffer::Shared(Bytes::clone(bytes))),
+            }
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8], pool: &mut Pool) {
+        self.bytes += bytes.len();
+        if let Some(SendBuffer::Copied(last)) = self.queue.back_mut() {
+            last.extend_from_slice(bytes);
+            return;
+        }
+        let mut copied = pool.take();
+        copied.extend_from_slice(bytes);
+        self.queue.push_back(SendBuffer::Copied(copied));
+    }
+
+    fn push(&mut self, buffer: SendBuffer) {
+        self.bytes += buffer.bytes().len();
+        self.queue.push_back(buffer);
+    }
+
+    /// The next buffer to send.
+    pub(crate) fn pop(&mut self) -> Option<SendBuffer> {
+        let buffer = self.queue.pop_front()?;
+        self.bytes -= buffer.bytes().len();
+        Some(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(outbound: &mut Outbound) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| outbound.pop())
+            .map(|buffer| buffer.bytes().to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn small_pieces_leave_together_and_in_order() {
+        let (mut outbound, mut pool) = (Outbound::default(), Pool::default());
+        let large = Bytes::from_static(b"large");
+        let pieces = [
+            Piece::Small(b"a"),
+            Piece::Small(b"b"),
+            Piece::Shared(&large),
+            Piece::Small(b"c"),
+        ];
+        outbound.extend(pieces.into_iter(), &mut pool);
+        assert_eq!(outbound.bytes(), 8);
+        outbound.extend([Piece::Small(b"d")].into_iter(), &mut pool);
+        assert_eq!(
+            drain(&mut outbound),
+            [b"ab".to_vec(), b"large".to_vec(), b"cd".to_vec()]
+        );
+        assert_eq!((outbound.bytes(), outbound.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn the_pool_keeps_no_large_vectors() {
+        let mut pool = Pool::default();
+        pool.recycle(SendBuffer::Copied(Vec::with_capacity(POOLED_MAX + 1)));
+        pool.recycle(SendBuffer::Shared(Bytes::from_static(b"x")));
+        assert!(pool.free.is_empty());
+        for _ in 0..2 * POOL_LEN {
+            pool.recycle(SendBuffer::Copied(Vec::with_capacity(10)));
+        }
+        assert_eq!(pool.free.len(), POOL_LEN);
+    }
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env node
+// The same programs as `ringhall` (--program lobby) and `examples/interop.rs` (--program interop), on Node's own
+// socket.io and ws. `npm run reference` runs every suite against it: what passes there is Socket.IO's behaviour and
+// not ours by accident.
+
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import { parseArgs } from 'node:util';
+import { Server } from 'socket.io';
+import { WebSocketServer } from 'ws';
+
+const { values: options } = parseArgs({
+  options: {
+    program: { type: 'string', default: 'lobby' },
+    listen: { type: 'string', default: '127.0.0.1:0' },
+    cores: { type: 'string' }, // accepted, without a meaning here
+    'max-message': { type: 'string', default: String(16 * 1024 * 1024) },
+    'ping-interval': { type: 'string', default: '25000' },
+    'ping-timeout': { type: 'string', default: '20000' },
+  },
+});
+
+const page = readFileSync(new URL('../../src/gateway/page.html', import.meta.url));
+const web = http.createServer((request, response) => {
+  if (request.url !== '/') return response.writeHead(404).end();
+  return response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page);
+});
+
+const io = new Server(web, {
+  transports: ['websocket'],
+  destroyUpgrade: false,
+  pingInterval: Number(options['ping-interval']),
+  pingTimeout: Number(options['ping-timeout']),
+});
+
+const echo = new WebSocketServer({ noServer: true, maxPayload: Number(options['max-message']) });
+echo.on('connection', (connection) => {
+  connection.on('error', () => {}); // the close code says it to the peer
+  connection.on('message', (data, binary) => connection.send(data, { binary }));
+});
+web.on('upgrade', (request, stream, head) => {
+  const { pathname } = new URL(request.url, 'http://reference');
+  if (pathname.startsWith('/socket.io/')) return;
+  if (pathname !== '/echo') return void stream.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
+  echo.handleUpgrade(request, stream, head, (connection) => echo.emit('connection', connection));
+});
+
+const roomsOf = (socket) => [...socket.rooms].sort();
+const takeAck = (args) => (typeof args.at(-1) === 'function' ? args.pop() : undefined);
+
+function rooms(socket) {
+  socket.on('join', (room, ack) => { socket.join(room); ack?.(roomsOf(socket)); });
+  socket.on('leave', (room, ack) => { socket.leave(room); ack?.(roomsOf(socket)); });
+  socket.on('rooms', (ack) => ack?.(roomsOf(socket)));
+}
+
+const lobbyEvents = new Set(['join', 'leave', 'rooms', 'to']);
+
+async function relay(socket, target, event, args) {
+  const ack = takeAck(args);
+  const receivers = ack && (await target.fetchSockets()).length;
+  target.emit(event, ...args);
+  ack?.(receivers);
+}
+
+function lobby(socket) {
+  rooms(socket);
+  socket.on('to', (room, event, ...args) => relay(socket, socket.to(room), event, args));
+  socket.onAny((event, ...args) => {
+    if (!lobbyEvents.has(event)) relay(socket, socket.broadcast, event, args);
+  });
+}
+
+const log = new Map();
+
+function emitOp(socket, { from, to = [], except = [], volatile, local, event, args = [] }) {
+  let target = { nsp: socket.nsp, socket: socket.broadcast, self: socket }[from];
+  if (to.length) target = target.to(to);
+  if (except.length) target = target.except(except);
+  if (volatile) target = target.volatile;
+  if (local) target = target.local;
+  target.emit(event, ...args);
+}
+
+function interop(socket) {
+  const entries = [];
+  log.set(socket.id, entries);
+  for (const ev of ['disconnecting', 'disconnect']) {
+    socket.on(ev, (reason) => entries.push({ ev, reason, rooms: roomsOf(socket) }));
+  }
+  rooms(socket);
+  socket.on('echo', (...args) => socket.emit('echo', ...args));
+  socket.on('echo-ack', (...args) => takeAck(args)?.(...args));
+  socket.on('ask', (event, args, ms, ack) => {
+    socket.timeout(ms).emit(event, ...args, (error, ...res) => ack({ error: error ? error.message : null, res }));
+  });
+  socket.on('burst-bin', (n, size) => {
+    for (let i = 0; i < n; i += 1) socket.emit('burst-bin', i, Buffer.alloc(size, i & 255));
+  });
+  socket.on('emit-op', (spec, ack) => { emitOp(socket, spec); ack?.({ ok: true }); });
+  socket.on('disconnect-me', (close) => socket.disconnect(close));
+  socket.on('log', (id, ack) => ack(log.get(id) ?? []));
+}
+
+if (options.program === 'lobby') {
+  io.of('/').on('connection', lobby);
+  io.of((name, auth, next) => next(null, true)).on('connection', lobby);
+} else {
+  for (const name of ['/', '/chat', '/other']) io.of(name).on('connection', interop);
+}
+
+function shutDown() {
+  for (const session of Object.values(io.engine.clients)) session.transport.socket.close(1001);
+  for (const connection of echo.clients) connection.close(1001);
+  web.close(() => process.exit(0));
+  web.closeAllConnections(); // the plain requests; the websockets end with their close frames
+}
+process.on('SIGTERM', shutDown);
+process.on('SIGINT', shutDown);
+
+const [host, port] = options.listen.split(':');
+web.listen(Number(port), host, () => console.log(`listening on http://${host}:${web.address().port}`));
