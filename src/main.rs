@@ -35,10 +35,10 @@ struct Serve {
     #[arg(long, value_name = "ADDRESS", default_value = "localhost:8080")]
     listen: Vec<String>,
     /// Serve on so many cores (1 to 256) [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cores: Option<usize>,
     /// The longest message on /echo, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().max_message)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = Config::default().max_message)]
     max_message: usize,
 }
 

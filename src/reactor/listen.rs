@@ -86,7 +86,7 @@ fn socket(addr: SocketAddr) -> Result<OwnedFd, Errno> {
 
 fn describe(addr: SocketAddr, errno: Errno) -> io::Error {
     let why = match errno {
-        Errno::ADDRINUSE => "the address is in use: another server listens there".to_owned(),
+        Errno::ADDRINUSE => "the address is in use: another server already listens there".to_owned(),
         Errno::ADDRNOTAVAIL => "this machine has no such address".to_owned(),
         Errno::ACCESS => "not permitted: ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE".to_owned(),
         other => io::Error::from(other).to_string(),

@@ -188,12 +188,12 @@ fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>> {
                 format!("is {name:?}, and this machine has none of its addresses"),
             ));
         }
-        addresses.extend(
-            found
-                .into_iter()
-                .filter(|address| !addresses.contains(address))
-                .collect::<Vec<_>>(),
-        );
+        for address in found {
+            // Port 0 is another port each time; the same port twice is meant once.
+            if address.port() == 0 || !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
     }
     Ok(addresses)
 }

@@ -53,7 +53,8 @@ pub(crate) fn run<A: Application>(mut shard: Shard<Kernel, A>, hall: &Rc<Hall>) 
         while !shard.is_over() {
             let alone = hall.tasks() == 0 && metrics.num_alive_tasks() == 0;
             if alone {
-                let wait = if pace.more {
+                // A task that has just ended may have marked something since the last turn.
+                let wait = if pace.more || hall.has_work() {
                     Wait::No
                 } else {
                     sleep(&shard, pace.deadline_ms)
