@@ -24,11 +24,7 @@ fn main() -> ringhall::Result<()> {
             socket.to(&room).emit("joined", socket.id());
         })
         .on("say", |socket: Socket, Data(text): Data<String>| {
-            for room in socket
-                .rooms()
-                .iter()
-                .filter(|room| **room != **socket.id())
-            {
+            for room in socket.rooms().iter().filter(|room| **room != **socket.id()) {
                 socket.to(room).emit("said", (socket.id(), &text));
             }
             "said" // the acknowledgement

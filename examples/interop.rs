@@ -57,7 +57,13 @@ fn program(namespace: Namespace) -> Namespace {
                 }
             },
         )
-        .on("ask", ask)
+        // Handlers of one socket run one after the other; questions may overlap, so each is a task of its own.
+        .on(
+            "ask",
+            |socket: Socket, Data(question): Data<Question>, ack: Ack| {
+                ringhall::spawn(ask(socket, question, ack));
+            },
+        )
         .on(
             "emit-op",
             |socket: Socket, Data(operation): Data<Operation>| {
@@ -90,8 +96,10 @@ fn sorted_rooms(socket: &Socket) -> Vec<String> {
     rooms
 }
 
+type Question = (String, Arguments, u64);
+
 /// `ask(event, args, ms)`: puts a question to the client and acknowledges with what it answered, or that it did not.
-async fn ask(socket: Socket, Data((event, args, ms)): Data<(String, Arguments, u64)>, ack: Ack) {
+async fn ask(socket: Socket, (event, args, ms): Question, ack: Ack) {
     type AtMostThree = (Option<Value>, Option<Value>, Option<Value>);
 
     let question = socket

@@ -356,10 +356,15 @@ impl Hall {
         self.shard.set(Some(waker.clone()));
     }
 
-    /// Is there anything for the shard to carry out?
+    /// Is there anything marked, or any command to carry out?
     pub(crate) fn has_work(&self) -> bool {
         let state = self.state.borrow();
         !state.turn.is_empty() || !state.commands.is_empty()
+    }
+
+    /// Is there anything at all for which the shard must turn: work, or mail whose receiver may have to be woken?
+    pub(crate) fn wants_turn(&self) -> bool {
+        self.has_work() || self.state.borrow().outbox.has_posted()
     }
 
     pub(crate) fn take_commands(&self) -> Vec<Command> {

@@ -139,6 +139,11 @@ impl<M> Outbox<M> {
         }
     }
 
+    /// Has anything been posted whose receiver was not looked after by [`Outbox::take_sleepers`]?
+    pub(crate) fn has_posted(&self) -> bool {
+        !self.posted.is_empty()
+    }
+
     /// Moves what waited into mailboxes that have room again. `true`: something still waits.
     pub(crate) fn flush_overflow(&mut self) -> bool {
         let mut waiting = false;

@@ -54,7 +54,7 @@ pub(crate) fn run<A: Application>(mut shard: Shard<Kernel, A>, hall: &Rc<Hall>) 
             let alone = hall.tasks() == 0 && metrics.num_alive_tasks() == 0;
             if alone {
                 // A task that has just ended may have marked something since the last turn.
-                let wait = if pace.more || hall.has_work() {
+                let wait = if pace.more || hall.wants_turn() {
                     Wait::No
                 } else {
                     sleep(&shard, pace.deadline_ms)
@@ -102,7 +102,7 @@ async fn wait_with_tasks<A: Application>(
     let mut ready = pin!(shard.reactor_mut().ready()?);
     poll_fn(|cx| {
         hall.set_waker(cx.waker());
-        if hall.has_work() || timeout.as_mut().poll(cx).is_ready() {
+        if hall.wants_turn() || timeout.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         ready.as_mut().poll(cx)

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::server::binary::{Binary, Payload};
 use crate::server::extract::{Auth, Data, EventName, State, TryData};
-use crate::server::{DisconnectReason, Server};
 use crate::server::fixture::{Fixture, answers, socket};
+use crate::server::{DisconnectReason, Server};
 
 /// Runs a handler once on the event and returns the answers. It must not have to wait.
 fn run<M>(fixture: &Fixture, handler: impl EventHandler<M>) -> Vec<String> {
