@@ -124,7 +124,7 @@ pub(crate) enum Event<L> {
         load: L,
         result: Result<usize, Errno>,
     },
-    /// A shutdown, close, cancel or wake. `more`: it stays armed.
+    /// A shutdown, close, cancel, wake or hang-up. `more`: it stays armed.
     Done {
         tag: Tag,
         result: Result<u32, Errno>,
@@ -263,6 +263,13 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
         self.push(entry, Tag::new(Op::Wake, 0, 0));
     }
 
+    /// Completes once, when the peer of this connection has hung up in any way (FIN, RST). Holds the connection open until then: cancel it
+    /// before a close.
+    pub(crate) fn watch_hangup(&mut self, descriptor: u32, slot: u32, generation: u32) {
+        let entry = opcode::PollAdd::new(Fixed(descriptor), PollFlags::RDHUP.bits().into()).build();
+        self.push(entry, Tag::new(Op::Hangup, slot, generation));
+    }
+
     /// Posts returned buffers to the kernel again.
     pub(crate) fn post_buffers(&self) {
         self.pool.post();
@@ -363,7 +370,9 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
                 },
                 None => Event::Unknown,
             },
-            Op::Shutdown | Op::Close | Op::Cancel | Op::Wake => Event::Done { tag, result, more },
+            Op::Shutdown | Op::Close | Op::Cancel | Op::Wake | Op::Hangup => {
+                Event::Done { tag, result, more }
+            }
         }
     }
 

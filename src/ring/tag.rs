@@ -22,22 +22,25 @@ pub(crate) enum Op {
     Cancel = 7,
     /// Multishot poll of the eventfd through which others wake this core.
     Wake = 8,
+    /// Poll for the peer's hanging up; slot and generation are the connection's.
+    Hangup = 9,
 }
+
+const OPS: [Op; 9] = [
+    Op::Accept,
+    Op::Install,
+    Op::Receive,
+    Op::Send,
+    Op::Shutdown,
+    Op::Close,
+    Op::Cancel,
+    Op::Wake,
+    Op::Hangup,
+];
 
 impl Op {
     fn from_byte(byte: u8) -> Option<Op> {
-        [
-            Op::Accept,
-            Op::Install,
-            Op::Receive,
-            Op::Send,
-            Op::Shutdown,
-            Op::Close,
-            Op::Cancel,
-            Op::Wake,
-        ]
-        .into_iter()
-        .find(|op| *op as u8 == byte)
+        OPS.into_iter().find(|op| *op as u8 == byte)
     }
 }
 
@@ -86,17 +89,7 @@ mod tests {
 
     #[test]
     fn a_tag_survives_the_kernel() {
-        let ops = [
-            Op::Accept,
-            Op::Install,
-            Op::Receive,
-            Op::Send,
-            Op::Shutdown,
-            Op::Close,
-            Op::Cancel,
-            Op::Wake,
-        ];
-        for op in ops {
+        for op in OPS {
             for (slot, generation) in [(0, 0), (u32::MAX, GENERATIONS - 1), (7, 0xabcdef)] {
                 let tag = Tag::new(op, slot, generation);
                 assert_eq!(Tag::from_bits(tag.to_bits()), Some(tag));
@@ -107,7 +100,7 @@ mod tests {
     #[test]
     fn a_tag_that_nobody_made_is_none() {
         assert_eq!(Tag::from_bits(0), None);
-        assert_eq!(Tag::from_bits(9 << 56), None);
+        assert_eq!(Tag::from_bits(10 << 56), None);
         assert_eq!(Tag::from_bits(u64::MAX), None);
     }
 }

@@ -140,31 +140,10 @@ impl Echo {
     }
 
     fn run_until_closed(&mut self, count: usize) {
-        let give_up = self.kernel.now_ms() + 30_000;
+        let give_up = self.kernel.now_ms() + 2 * PATIENCE_MS;
         self.kernel.accept();
         while self.closed < count {
             let now = self.kernel.now_ms();
-            if now >= give_up {
-                for (i, c) in self.kernel.conns.iter().enumerate().filter(|(_, c)| c.open) {
-                    eprintln!(
-                        "STUCK {i} {c:?} q={} s{} r{} b{} c{}",
-                        self.conns[i].queued.len(),
-                        self.conns[i].sending,
-                        self.conns[i].receiving,
-                        self.conns[i].broken,
-                        self.conns[i].closing
-                    );
-                }
-                let out = std::process::Command::new("sh")
-                    .arg("-c")
-                    .arg(format!(
-                        "ss -tnpo | head -20; grep -h -A40 -i sqmask /proc/{}/fdinfo/* | head -80",
-                        std::process::id()
-                    ))
-                    .output()
-                    .unwrap();
-                eprintln!("{}", String::from_utf8_lossy(&out.stdout));
-            }
             assert!(
                 now < give_up,
                 "{} accepted, {} closed; {:?}",
@@ -172,7 +151,7 @@ impl Echo {
                 self.closed,
                 self.kernel.counters()
             );
-            self.kernel.enter(Wait::Ms(500)).unwrap();
+            self.kernel.enter(Wait::Ms(give_up - now)).unwrap();
             // All first, then one after the other: buffers are held across completions, as in a shard.
             while let Some(completion) = self.kernel.next() {
                 self.next.push_back(completion);
@@ -413,6 +392,42 @@ fn fin_and_reset_are_told_apart() {
     assert!(bytes.is_empty());
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     closed(&mut kernel, key, descriptor);
+}
+
+/// Four ways for bytes, a send and a reset to meet.
+#[test]
+fn a_reset_in_between_is_not_slept_through() {
+    let (mut kernel, addr) = kernel(small());
+    for generation in 0..400u32 {
+        let key = ConnKey {
+            slot: 0,
+            generation,
+        };
+        let (mut client, descriptor) = connected(&mut kernel, addr);
+        let (bytes_first, send_between) = (generation & 1 != 0, generation & 2 != 0);
+        kernel.receive(key, descriptor);
+        if bytes_first {
+            kernel.enter(Wait::No).unwrap();
+        }
+        // All of it happens before the kernel runs the receive.
+        client.write_all(b"last words").unwrap();
+        if send_between {
+            kernel.send(key, descriptor, SendBuffer::Copied(vec![0; 10]), 0);
+        }
+        reset(&client);
+        drop(client);
+        let (mut sending, mut receiving) = (send_between, true);
+        until(&mut kernel, |completion| {
+            match completion {
+                Completion::Sent { .. } => sending = false,
+                Completion::ReceiveEnded { .. } => receiving = false,
+                _ => {}
+            }
+            (!sending && !receiving).then_some(())
+        });
+        closed(&mut kernel, key, descriptor);
+    }
+    assert_eq!(kernel.counters().stale, 0);
 }
 
 #[test]
