@@ -59,11 +59,12 @@ fn main() -> ExitCode {
 }
 
 fn run(serve: &Serve) -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = Config::default();
-    config.max_message = serve.max_message;
-    if let Some(cores) = serve.cores {
-        config.cores = cores;
-    }
+    let defaults = Config::default();
+    let config = Config {
+        max_message: serve.max_message,
+        cores: serve.cores.unwrap_or(defaults.cores),
+        ..defaults
+    };
     let mut builder = gateway::lobby::development(Server::builder().config(config));
     for address in &serve.listen {
         builder = builder.listen(address);

@@ -274,6 +274,7 @@ impl Client {
     }
 
     /// Bytes of heap held for this client: its table of namespaces (without the names, which are shared) and its binary packet.
+    #[cfg(test)]
     pub(crate) fn pinned_bytes(&self) -> usize {
         let table = self.presences.capacity() * size_of::<Presence>();
         table + self.binary.as_ref().map_or(0, |packet| packet.bytes)

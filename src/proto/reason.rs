@@ -61,8 +61,6 @@ impl From<CloseReason> for DisconnectReason {
             CloseReason::TransportClose => Self::TransportClose,
             CloseReason::PingTimeout => Self::PingTimeout,
             CloseReason::ParseError => Self::ParseError,
-            CloseReason::ForcedClose => Self::ForcedClose,
-            CloseReason::ServerShuttingDown => Self::ServerShuttingDown,
         }
     }
 }

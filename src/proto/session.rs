@@ -55,24 +55,6 @@ pub(crate) enum CloseReason {
     PingTimeout,
     /// What came was no Engine.IO packet.
     ParseError,
-    /// The server ended it: a Socket.IO rule was broken, or no namespace was joined in time.
-    ForcedClose,
-    /// The whole server ends.
-    ServerShuttingDown,
-}
-
-impl CloseReason {
-    /// The reason as a `disconnect` listener on the server gets it. The words are Socket.IO's: programs compare them.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::TransportError => "transport error",
-            Self::TransportClose => "transport close",
-            Self::PingTimeout => "ping timeout",
-            Self::ParseError => "parse error",
-            Self::ForcedClose => "forced close",
-            Self::ServerShuttingDown => "server shutting down",
-        }
-    }
 }
 
 /// What the session's deadline means.

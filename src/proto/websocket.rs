@@ -42,6 +42,13 @@ const NEVER: u64 = u64::MAX;
 pub(crate) enum Role {
     /// Takes masked frames and sends unmasked ones.
     Server,
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the other side, for tests in which both sides are ours"
+        )
+    )]
     /// Takes unmasked frames and masks its own, always with the same key: for tests against the server.
     Client {
         /// The key.
@@ -203,6 +210,7 @@ impl WebSocket {
     }
 
     /// Bytes allocated for an unfinished message or control frame, or for the message of the last output.
+    #[cfg(test)]
     pub(crate) fn pinned_bytes(&self) -> usize {
         self.message
             .as_ref()

@@ -3,24 +3,27 @@
 
 #![forbid(unsafe_code)]
 
+mod accepting;
+mod conn;
 mod doorbell;
 mod support;
 mod waker;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::getpeername;
 
 use super::clock::Clock;
 use super::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
 use crate::ring::{Buffer, Event, Op, Ring, Sizes, Tag};
 
+use accepting::{Listener, peer_of};
+use conn::{Conn, Hangup, Receiving, live};
 use doorbell::Doorbell;
 pub(crate) use support::{Unsupported, check_support};
 pub(crate) use waker::Waker;
@@ -56,80 +59,6 @@ pub(crate) struct Counters {
     pub(crate) revived: u64,
     /// Calls of [`Reactor::enter`].
     pub(crate) enters: u64,
-}
-
-/// Where the receiving of one connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receiving {
-    /// Nothing is asked for.
-    Idle,
-    /// The kernel has it.
-    Armed,
-    /// Asked for, but the kernel gave it back for want of a buffer; it is in `starved`.
-    Starved,
-    /// The kernel has it and was told to stop.
-    Stopping,
-    /// The kernel has it and was told to stop, to be armed again.
-    Reviving,
-}
-
-/// What the kernel has of one connection.
-#[derive(Clone, Copy, Debug)]
-struct Conn {
-    generation: u32,
-    descriptor: u32,
-    receiving: Receiving,
-    sending: bool,
-    closing: bool,
-    /// False when the slot is vacant.
-    open: bool,
-    shutdowns: u8,
-    hangup: Hangup,
-}
-
-/// Where the watch for a peer's hanging up is.
-///
-/// It is there because a multishot receive can sleep through a reset: on Linux 6.18, of connections whose bytes and RST arrive while it is being
-/// armed, one in some thousands kept a receive that nothing ever woke (`twenty_thousand_connections...` in the tests hangs without the watch). Polling for the
-/// hang-up looks at the connection's state, not at how often it was woken. It costs one operation per connection, none per message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hangup {
-    Unwatched,
-    Watched,
-    Seen,
-}
-
-impl Conn {
-    const VACANT: Conn = Conn {
-        generation: 0,
-        descriptor: 0,
-        receiving: Receiving::Idle,
-        sending: false,
-        closing: false,
-        open: false,
-        shutdowns: 0,
-        hangup: Hangup::Unwatched,
-    };
-
-    /// Whether a receive of this connection is with the kernel.
-    fn is_receiving(&self) -> bool {
-        matches!(
-            self.receiving,
-            Receiving::Armed | Receiving::Stopping | Receiving::Reviving
-        )
-    }
-
-    /// Whether the kernel is done with the descriptor, so that a close closes it and nothing finds the next connection there.
-    fn is_let_go(&self) -> bool {
-        self.shutdowns == 0 && self.hangup != Hangup::Watched
-    }
-}
-
-#[derive(Debug)]
-struct Listener {
-    /// Open until its last accept has ended after [`Reactor::stop_accepting`].
-    fd: Option<OwnedFd>,
-    armed: bool,
 }
 
 /// The bytes of one send that are still to go, as the ring sees them.
@@ -202,6 +131,7 @@ impl Kernel {
     }
 
     /// Wakes this core from any thread.
+    #[cfg(test)]
     pub(crate) fn waker(&self) -> Waker {
         self.waker.clone()
     }
@@ -212,11 +142,13 @@ impl Kernel {
     }
 
     /// What was counted so far.
+    #[cfg(test)]
     pub(crate) fn counters(&self) -> Counters {
         self.counters
     }
 
     /// Received buffers that somebody holds.
+    #[cfg(test)]
     pub(crate) fn buffers_lent(&self) -> usize {
         self.ring.buffers_lent()
     }
@@ -234,8 +166,9 @@ impl Kernel {
         let doorbell = self.doorbell()?;
         self.doorbell_on = true;
         self.ring.ring_doorbell(true);
-        self.turn(Wait::No)?;
-        let ready = self.must_not_wait() || self.ring.has_completions();
+        // Not to have looked means not to know: what the kernel has already put off rings no more.
+        let looked = self.turn(Wait::No)?;
+        let ready = !looked || self.must_not_wait() || self.ring.has_completions();
         Ok(async move { if ready { Ok(()) } else { doorbell.rung().await } })
     }
 
@@ -249,7 +182,7 @@ impl Kernel {
         Ok(doorbell)
     }
 
-    fn turn(&mut self, wait: Wait) -> io::Result<()> {
+    fn turn(&mut self, wait: Wait) -> io::Result<bool> {
         self.ring.post_buffers();
         self.rearm_starved();
         self.revive_sleeping();
@@ -354,68 +287,6 @@ impl Kernel {
     fn count_stale(&mut self) -> Option<Completion<Buffer>> {
         self.counters.stale += 1;
         None
-    }
-
-    fn handle_accepted(
-        &mut self,
-        index: usize,
-        result: Result<u32, Errno>,
-        more: bool,
-    ) -> Option<Completion<Buffer>> {
-        let Some(listener) = self.listeners.get_mut(index) else {
-            return self.count_stale();
-        };
-        listener.armed = more;
-        if !more && self.accepting_ended {
-            listener.fd = None;
-        }
-        match result {
-            Ok(descriptor) => {
-                self.rearm_accept(index);
-                self.introduce(descriptor)
-            }
-            _ if self.accepting_ended => None,
-            // The peer's doing, or nobody's: not worth a pause.
-            Err(Errno::INTR | Errno::AGAIN | Errno::CONNABORTED | Errno::PROTO) => {
-                self.rearm_accept(index);
-                None
-            }
-            Err(errno) => Some(Completion::AcceptFailed {
-                error: errno.into(),
-            }),
-        }
-    }
-
-    /// A multishot accept cannot tell whom it accepted (there would be one address for many), so the connection gets an ordinary descriptor
-    /// for a moment, which can be asked.
-    fn introduce(&mut self, descriptor: u32) -> Option<Completion<Buffer>> {
-        if self.ring.can_install() {
-            self.ring.install(descriptor);
-            return None;
-        }
-        Some(Completion::Accepted {
-            descriptor: Descriptor(descriptor),
-            peer: None,
-        })
-    }
-
-    fn rearm_accept(&mut self, index: usize) {
-        if !self.accepting_ended && self.arm_accept(index) {
-            self.counters.rearmed += 1;
-        }
-    }
-
-    fn arm_accept(&mut self, index: usize) -> bool {
-        let Some(Listener {
-            fd: Some(fd),
-            armed: armed @ false,
-        }) = self.listeners.get_mut(index)
-        else {
-            return false;
-        };
-        *armed = true;
-        self.ring.accept(index as u32, fd.as_fd());
-        true
     }
 
     fn handle_received(
@@ -661,7 +532,7 @@ impl Reactor for Kernel {
             self.doorbell_on = false;
             self.ring.ring_doorbell(false);
         }
-        self.turn(wait)
+        self.turn(wait).map(drop)
     }
 
     fn next(&mut self) -> Option<Completion<Buffer>> {
@@ -681,13 +552,6 @@ impl Reactor for Kernel {
     }
 }
 
-/// The connection of this key, if it is still the one in its slot.
-fn live(conns: &mut [Conn], key: ConnKey) -> Option<&mut Conn> {
-    conns
-        .get_mut(key.slot as usize)
-        .filter(|conn| conn.open && conn.generation == key.generation)
-}
-
 fn canceled<B>(key: ConnKey) -> Completion<B> {
     Completion::ReceiveEnded {
         key,
@@ -700,10 +564,6 @@ fn key_of(tag: Tag) -> ConnKey {
         slot: tag.slot,
         generation: tag.generation,
     }
-}
-
-fn peer_of(fd: &OwnedFd) -> Option<SocketAddr> {
-    getpeername(fd).ok()??.try_into().ok()
 }
 
 #[cfg(test)]

@@ -281,11 +281,13 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
     }
 
     /// Buffers that somebody holds.
+    #[cfg(test)]
     pub(crate) fn buffers_lent(&self) -> usize {
         self.pool.lent()
     }
 
     /// Sends in flight.
+    #[cfg(test)]
     pub(crate) fn sends_in_flight(&self) -> usize {
         self.flight.len()
     }
@@ -296,25 +298,27 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
     }
 
     /// Submits, lets the kernel finish what it can, and returns. No system call if there is nothing to submit and something to reap.
-    pub(crate) fn poll(&mut self) -> Result<(), Errno> {
+    ///
+    /// False, here and below: the kernel was kept from it this time (a signal, a shortage), and may still have completions to give.
+    pub(crate) fn poll(&mut self) -> Result<bool, Errno> {
         self.drain_backlog();
         let submissions = self.uring.submission();
         let idle = submissions.is_empty() && !submissions.cq_overflow();
         drop(submissions);
         if idle && self.has_completions() {
-            return Ok(());
+            return Ok(true);
         }
         self.enter(0, None)
     }
 
     /// Submits, and waits for something to reap.
-    pub(crate) fn wait(&mut self) -> Result<(), Errno> {
+    pub(crate) fn wait(&mut self) -> Result<bool, Errno> {
         self.drain_backlog();
         self.enter(1, None)
     }
 
     /// Submits, and waits for something to reap, but not longer than this.
-    pub(crate) fn wait_for(&mut self, limit: Duration) -> Result<(), Errno> {
+    pub(crate) fn wait_for(&mut self, limit: Duration) -> Result<bool, Errno> {
         self.drain_backlog();
         self.enter(1, Some(Timespec::from(limit)))
     }
@@ -429,7 +433,13 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
     }
 
     /// Submits everything and lets the kernel run what it deferred (`GETEVENTS`, without which nothing completes on such a ring).
-    fn enter(&mut self, completions_min: u32, limit: Option<Timespec>) -> Result<(), Errno> {
+    fn enter(&mut self, completions_min: u32, limit: Option<Timespec>) -> Result<bool, Errno> {
+        // What could not even be queued must not be slept on.
+        let completions_min = if self.backlog.is_empty() {
+            completions_min
+        } else {
+            0
+        };
         let submissions = self.uring.submission().len() as u32;
         let submitter = self.uring.submitter();
         let flags = EnterFlags::GETEVENTS;
@@ -448,8 +458,11 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
             }
         };
         match entered.map_err(|error| errno_of(&error)) {
-            // Interrupted, out of requests for now, completions to be reaped first, time is up: look at what is there and come again.
-            Ok(_) | Err(Errno::INTR | Errno::AGAIN | Errno::BUSY | Errno::TIME) => Ok(()),
+            // With entries left over it did not come to running anything.
+            Ok(submitted) => Ok(submitted == submissions as usize && self.backlog.is_empty()),
+            Err(Errno::TIME) => Ok(true),
+            // Interrupted, out of requests for now, completions to be reaped first: look at what is there and come again.
+            Err(Errno::INTR | Errno::AGAIN | Errno::BUSY) => Ok(false),
             Err(errno) => Err(errno),
         }
     }

@@ -31,6 +31,7 @@ impl CoreSet {
     }
 
     /// Whether the core is in.
+    #[cfg(test)]
     pub(crate) fn contains(&self, core: usize) -> bool {
         self.words
             .get(core / 64)

@@ -33,7 +33,7 @@ use select::Stamps;
 /// In [`Member::scope`]: this number is nobody's at present.
 const NOWHERE: u32 = u32::MAX;
 
-/// A namespace or a route. Good while somebody is in it, another core is interested in it or it is pinned; when none of that holds any more
+/// A namespace or a route. Good while somebody is in it or another core is interested in it; when neither of that holds any more
 /// the scope is released, and another one may get the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ScopeId(u32);
@@ -115,7 +115,6 @@ struct Scope {
     /// Names come from peers: the standard hasher is keyed, so nobody can choose names that collide.
     rooms: HashMap<Arc<str>, u32>,
     everyone: Crowd,
-    pinned: bool,
 }
 
 struct Room {
@@ -193,7 +192,6 @@ impl Rooms {
             name: name.clone(),
             rooms: HashMap::new(),
             everyone: Crowd::default(),
-            pinned: false,
         };
         let id = self.scopes.insert(scope) as u32;
         self.scope_ids.insert(name, id);
@@ -208,21 +206,6 @@ impl Rooms {
     /// The scope's name, unless it was released.
     pub(crate) fn scope_name(&self, scope: ScopeId) -> Option<&str> {
         self.scopes.get(scope.0 as usize).map(|scope| &*scope.name)
-    }
-
-    /// Keeps the scope (and its id good) even when nobody is in it.
-    pub(crate) fn pin(&mut self, scope: ScopeId) {
-        if let Some(scope) = self.scopes.get_mut(scope.0 as usize) {
-            scope.pinned = true;
-        }
-    }
-
-    /// Ends [`Rooms::pin`]: the scope is released as soon as it is empty, which may be now.
-    pub(crate) fn unpin(&mut self, scope: ScopeId) {
-        if let Some(record) = self.scopes.get_mut(scope.0 as usize) {
-            record.pinned = false;
-            self.release_scope_if_vacant(scope.0);
-        }
     }
 
     /// Puts a new member into a scope. Its messages will be marked for `connection`.
@@ -281,24 +264,6 @@ impl Rooms {
         Some(departure)
     }
 
-    /// From now on the member's messages are marked for another connection (its session moved to another transport).
-    /// Costs a step for each of its rooms.
-    pub(crate) fn move_to(&mut self, member: u32, connection: u32) {
-        let Some(here) = self
-            .members
-            .get(member as usize)
-            .filter(|here| here.scope != NOWHERE)
-        else {
-            return;
-        };
-        self.scopes[here.scope as usize].everyone.entries[here.position as usize].connection =
-            connection;
-        for place in here.places() {
-            self.rooms[place.room as usize].crowd.entries[place.position as usize].connection =
-                connection;
-        }
-    }
-
     /// Puts a member into a room of its scope, and creates the room if need be. To be in already is no error, and no change.
     pub(crate) fn join(&mut self, member: u32, room: &str) -> Result<Change, JoinError> {
         if room.len() > self.limits.room_name_bytes {
@@ -349,6 +314,7 @@ impl Rooms {
     }
 
     /// Whether the member is in that room of its scope.
+    #[cfg(test)]
     pub(crate) fn contains(&self, member: u32, room: &str) -> bool {
         let room = self
             .scope_of(member)
@@ -391,12 +357,14 @@ impl Rooms {
     }
 
     /// How many members this core has in a room, or in the whole scope.
+    #[cfg(test)]
     pub(crate) fn population(&self, scope: ScopeId, room: Option<&str>) -> usize {
         self.crowd(scope, room)
             .map_or(0, |crowd| crowd.entries.len())
     }
 
     /// The scope's rooms that have members on this core, with their number, in no particular order.
+    #[cfg(test)]
     pub(crate) fn rooms_in(&self, scope: ScopeId) -> impl Iterator<Item = (&str, usize)> {
         let ids = self
             .scopes
@@ -533,8 +501,7 @@ impl Rooms {
     }
 
     fn release_scope_if_vacant(&mut self, scope: u32) {
-        let vacant =
-            |scope: &Scope| !scope.pinned && scope.everyone.is_vacant() && scope.rooms.is_empty();
+        let vacant = |scope: &Scope| scope.everyone.is_vacant() && scope.rooms.is_empty();
         if self.scopes.get(scope as usize).is_some_and(vacant) {
             let gone = self.scopes.remove(scope as usize);
             self.scope_ids.remove(&gone.name);

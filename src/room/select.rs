@@ -29,6 +29,7 @@ pub(crate) struct Selection<'a, R> {
 
 impl<'a, R: AsRef<str>> Selection<'a, R> {
     /// Everyone in the scope.
+    #[cfg(test)]
     pub(crate) fn everyone(scope: ScopeId) -> Self {
         Selection {
             scope,
@@ -41,6 +42,7 @@ impl<'a, R: AsRef<str>> Selection<'a, R> {
     }
 
     /// The members of some rooms. No room means everyone.
+    #[cfg(test)]
     pub(crate) fn rooms(scope: ScopeId, to: &'a [R]) -> Self {
         Selection {
             to,

@@ -157,13 +157,9 @@ fn a_scope_stays_while_it_is_of_use() {
     let scope = rooms.scope("/x");
     assert_eq!(rooms.scope("/x"), scope);
     assert_eq!(rooms.scope_name(scope), Some("/x"));
-    rooms.pin(scope);
     let _ = rooms.enter(scope, 0, 0);
-    let _ = rooms.leave_all(0);
-    assert_eq!(rooms.find_scope("/x"), Some(scope), "pinned");
-
     rooms.set_interest(scope, Some("r"), 3, true);
-    rooms.unpin(scope);
+    let _ = rooms.leave_all(0);
     assert_eq!(
         rooms.find_scope("/x"),
         Some(scope),
@@ -176,10 +172,6 @@ fn a_scope_stays_while_it_is_of_use() {
     assert_eq!(rooms.find_scope("/x"), None);
     assert_eq!(rooms.scope_name(scope), None);
     rooms.set_interest(scope, None, 3, false);
-
-    let unused = rooms.scope("/y");
-    rooms.unpin(unused);
-    assert_eq!(rooms.find_scope("/y"), None, "was never used");
     rooms.invariants();
 }
 
@@ -261,10 +253,6 @@ enum Step {
     LeaveAll {
         member: u32,
     },
-    MoveTo {
-        member: u32,
-        connection: u32,
-    },
     Join {
         member: u32,
         room: usize,
@@ -279,10 +267,6 @@ enum Step {
         core: usize,
         on: bool,
     },
-    Pin {
-        scope: usize,
-        on: bool,
-    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -292,12 +276,10 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (scope(), member(), 0..50u32).prop_map(|(scope, member, connection)| Step::Enter { scope, member, connection }),
         2 => member().prop_map(|member| Step::LeaveAll { member }),
-        1 => (member(), 0..50u32).prop_map(|(member, connection)| Step::MoveTo { member, connection }),
         9 => (member(), room()).prop_map(|(member, room)| Step::Join { member, room }),
         4 => (member(), room()).prop_map(|(member, room)| Step::Leave { member, room }),
         3 => (scope(), proptest::option::of(room()), 0..3usize, any::<bool>())
             .prop_map(|(scope, room, core, on)| Step::Interest { scope, room, core, on }),
-        1 => (scope(), any::<bool>()).prop_map(|(scope, on)| Step::Pin { scope, on }),
     ]
 }
 
@@ -312,7 +294,6 @@ struct Here {
 struct Model {
     members: BTreeMap<u32, Here>,
     interest: BTreeSet<(usize, Option<usize>, usize)>,
-    pinned: BTreeSet<usize>,
 }
 
 impl Model {
@@ -369,7 +350,7 @@ impl Model {
 
     fn is_of_use(&self, scope: usize) -> bool {
         let interesting = self.interest.iter().any(|(other, ..)| *other == scope);
-        interesting || self.pinned.contains(&scope) || self.population(scope, None) > 0
+        interesting || self.population(scope, None) > 0
     }
 }
 
@@ -404,12 +385,6 @@ fn apply(step: Step, rooms: &mut Rooms, model: &mut Model) {
             }
             assert_eq!(departure, model.leave_all(member));
         }
-        Step::MoveTo { member, connection } => {
-            rooms.move_to(member, connection);
-            if let Some(here) = model.members.get_mut(&member) {
-                here.connection = connection;
-            }
-        }
         Step::Join { member, room } => {
             assert_eq!(rooms.join(member, NAMES[room]), model.join(member, room))
         }
@@ -436,17 +411,6 @@ fn apply(step: Step, rooms: &mut Rooms, model: &mut Model) {
             } else {
                 model.interest.remove(&interest)
             };
-        }
-        Step::Pin { scope, on: true } => {
-            let id = rooms.scope(SCOPES[scope]);
-            rooms.pin(id);
-            model.pinned.insert(scope);
-        }
-        Step::Pin { scope, on: false } => {
-            if let Some(id) = rooms.find_scope(SCOPES[scope]) {
-                rooms.unpin(id);
-            }
-            model.pinned.remove(&scope);
         }
     }
 }

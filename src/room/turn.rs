@@ -38,6 +38,7 @@ pub(crate) enum Piece<'a> {
 
 impl<'a> Piece<'a> {
     /// The encoded bytes.
+    #[cfg(test)]
     pub(crate) fn bytes(self) -> &'a [u8] {
         match self {
             Piece::Small(bytes) => bytes,
@@ -107,11 +108,6 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// A turn in which nothing was said.
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds a message to the palette by copying it. For small ones: see [`SHARED_MIN`].
     pub(crate) fn say(&mut self, bytes: &[u8]) -> MessageId {
         self.say_parts(&[bytes])
@@ -180,6 +176,7 @@ impl Turn {
     }
 
     /// How many bytes `connection` was told and that were not taken yet. Costs a step for each of its marks.
+    #[cfg(test)]
     pub(crate) fn pending_bytes(&self, connection: u32) -> usize {
         let first = self
             .lines

@@ -161,14 +161,11 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn try_emit(self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
         emit::with_event(self.namespace, event, None, &args, |body, attachments| {
-            self.send(
-                Outgoing {
-                    kind: Kind::Text,
-                    body,
-                    attachments,
-                },
-                false,
-            );
+            self.send(Outgoing {
+                kind: Kind::Text,
+                body,
+                attachments,
+            });
         })
     }
 
@@ -183,14 +180,11 @@ impl<'a> Broadcast<'a> {
     pub fn emit_raw(self, event: &str, payload: &Payload) {
         if let Err(error) =
             emit::with_payload(self.namespace, event, payload, |body, attachments| {
-                self.send(
-                    Outgoing {
-                        kind: Kind::Text,
-                        body,
-                        attachments,
-                    },
-                    false,
-                );
+                self.send(Outgoing {
+                    kind: Kind::Text,
+                    body,
+                    attachments,
+                });
             })
         {
             log::error!("event {event:?} was not sent: {error}");
@@ -208,7 +202,7 @@ impl<'a> Broadcast<'a> {
     pub fn emit_raw_counted(self, event: &str, payload: &Payload) -> Receivers {
         let mut count = Receivers::default();
         let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
-            count = self.send(
+            count = self.send_counted(
                 Outgoing {
                     kind: Kind::Text,
                     body,
@@ -235,7 +229,7 @@ impl<'a> Broadcast<'a> {
     pub fn emit_counted(self, event: &str, args: impl Serialize) -> Receivers {
         let mut count = Receivers::default();
         let sent = emit::with_event(self.namespace, event, None, &args, |body, attachments| {
-            count = self.send(
+            count = self.send_counted(
                 Outgoing {
                     kind: Kind::Text,
                     body,
@@ -251,7 +245,11 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Hands an encoded message to its receivers.
-    pub(crate) fn send(&self, message: Outgoing<'_>, counted: bool) -> Receivers {
+    pub(crate) fn send(&self, message: Outgoing<'_>) {
+        drop(self.send_counted(message, false));
+    }
+
+    fn send_counted(&self, message: Outgoing<'_>, counted: bool) -> Receivers {
         let target = Target {
             scope: self.namespace,
             to: &self.to,

@@ -18,8 +18,8 @@ use crate::wire::socket;
 /// let builder = Server::builder().config(config);
 /// # let _ = builder;
 /// ```
+/// Write `..Config::default()` at its end: settings are added now and then.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Config {
     /// Threads that serve, one pinned to each CPU: 1 to 256. Default: as many as there are CPUs for this process.
     pub cores: usize,
@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn each_bad_value_names_its_setting() {
-        let cases: [(&str, fn(&mut Config)); 7] = [
+        type Change = fn(&mut Config);
+        let cases: [(&str, Change); 7] = [
             ("cores", |c| c.cores = 0),
             ("cores", |c| c.cores = 257),
             ("max_message", |c| c.max_message = usize::MAX),

@@ -444,13 +444,14 @@ pub(crate) type SharedDisconnectHandler = Arc<dyn Fn() -> LocalDisconnectHandler
 
 /// Erases the type of a handler, for one core and for all of them.
 macro_rules! erase {
-    ($trait:ident: $local:ident -> $local_type:ident, $shared:ident -> $shared_type:ident) => {
+    (local $trait:ident: $local:ident -> $local_type:ident) => {
         /// A handler for this core alone.
         pub(crate) fn $local<M, F: $trait<M>>(handler: F) -> $local_type {
             let handler = Rc::new(handler);
             Rc::new(move |context| F::handle(&handler, context))
         }
-
+    };
+    (shared $trait:ident: $shared:ident -> $shared_type:ident) => {
         /// A handler for every core.
         pub(crate) fn $shared<M, F: $trait<M> + Send + Sync>(handler: F) -> $shared_type {
             let handler = Arc::new(handler);
@@ -462,6 +463,8 @@ macro_rules! erase {
     };
 }
 
-erase! { EventHandler: local_event -> LocalEventHandler, shared_event -> SharedEventHandler }
-erase! { ConnectHandler: local_connect -> LocalConnectHandler, shared_connect -> SharedConnectHandler }
-erase! { DisconnectHandler: local_disconnect -> LocalDisconnectHandler, shared_disconnect -> SharedDisconnectHandler }
+erase! { local EventHandler: local_event -> LocalEventHandler }
+erase! { local DisconnectHandler: local_disconnect -> LocalDisconnectHandler }
+erase! { shared EventHandler: shared_event -> SharedEventHandler }
+erase! { shared ConnectHandler: shared_connect -> SharedConnectHandler }
+erase! { shared DisconnectHandler: shared_disconnect -> SharedDisconnectHandler }

@@ -326,7 +326,7 @@ impl Seat {
 }
 
 impl Application for Rc<Local> {
-    fn route(&self, request: &Request<'_>) -> Route {
+    fn route(&self, request: &Request<'_>) -> Route<'_> {
         self.shared.routes.find(request.path)
     }
 

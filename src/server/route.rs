@@ -39,12 +39,40 @@ pub struct WebSocketRoute {
     open: Option<BoxedOpenHandler>,
     message: Option<BoxedMessageHandler>,
     close: Option<BoxedCloseHandler>,
+    protocols: Vec<Box<str>>,
+    origins: Option<Vec<Box<str>>>,
 }
 
 impl WebSocketRoute {
     /// A route that accepts WebSockets and reads their messages into nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The subprotocols that this route speaks (RFC 6455 §1.9). Of those that a client offers the first that is spoken is
+    /// chosen; if none is, the connection opens without one. Default: none.
+    ///
+    /// ```
+    /// # use ringhall::WebSocketRoute;
+    /// let route = WebSocketRoute::new().protocols(["chat", "superchat"]);
+    /// # let _ = route;
+    /// ```
+    pub fn protocols<'p>(mut self, protocols: impl IntoIterator<Item = &'p str>) -> Self {
+        self.protocols = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The origins whose pages may connect (RFC 6455 §10.2), as browsers write them; pages of others get status 403. What is no browser
+    /// sends no origin, and may connect. Default: all.
+    ///
+    /// ```
+    /// # use ringhall::WebSocketRoute;
+    /// let route = WebSocketRoute::new().origins(["https://example.org"]);
+    /// # let _ = route;
+    /// ```
+    pub fn origins<'o>(mut self, origins: impl IntoIterator<Item = &'o str>) -> Self {
+        self.origins = Some(origins.into_iter().map(Into::into).collect());
+        self
     }
 
     /// Runs when a WebSocket has opened, before any of its messages. Replaces an earlier handler.
@@ -112,17 +140,22 @@ impl Routes {
             .is_none()
     }
 
-    pub(crate) fn find(&self, path: &str) -> Route {
+    pub(crate) fn find(&self, path: &str) -> Route<'_> {
         // §2 of the Socket.IO digest: the path is a prefix, its trailing slash included.
         if path.starts_with(&self.socket_io) {
             return Route::SocketIo;
         }
         match self.places.get(path) {
             None => Route::NotFound,
-            Some(Place::WebSocket { number, scope }) => Route::WebSocket {
-                number: *number,
-                scope: scope.clone(),
-            },
+            Some(Place::WebSocket { number, scope }) => {
+                let (_, route) = &self.websockets[*number];
+                Route::WebSocket {
+                    number: *number,
+                    scope: scope.clone(),
+                    protocols: &route.protocols,
+                    origins: route.origins.as_deref(),
+                }
+            }
             Some(Place::Page { content_type, body }) => Route::Page {
                 content_type,
                 body: body.clone(),

@@ -447,6 +447,7 @@ impl Socket {
         self.0.key
     }
 
+    #[cfg(test)]
     pub(crate) fn local(&self) -> &Rc<Local> {
         &self.0.local
     }

@@ -336,7 +336,7 @@ impl<'a> WebSocketBroadcast<'a> {
 
     /// Sends the message to all receivers, encoded once.
     pub fn send<'m>(self, message: impl Into<Message<'m>>) {
-        self.0.send(message.into().outgoing(), false);
+        self.0.send(message.into().outgoing());
     }
 }
 

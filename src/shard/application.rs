@@ -17,9 +17,16 @@ use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
 
 /// Where a request goes.
-pub(crate) enum Route {
+pub(crate) enum Route<'a> {
     /// A plain WebSocket; `scope` names its rooms, `number` is the application's own.
-    WebSocket { number: usize, scope: Arc<str> },
+    WebSocket {
+        number: usize,
+        scope: Arc<str>,
+        /// The subprotocols that are spoken (RFC 6455 §1.9).
+        protocols: &'a [Box<str>],
+        /// The origins whose pages may connect; without a list all may.
+        origins: Option<&'a [Box<str>]>,
+    },
     /// An Engine.IO session.
     SocketIo,
     /// A fixed answer to GET and HEAD.
@@ -63,7 +70,7 @@ pub(crate) struct Incoming<'a> {
 
 /// See the module's text.
 pub(crate) trait Application {
-    fn route(&self, request: &Request<'_>) -> Route;
+    fn route(&self, request: &Request<'_>) -> Route<'_>;
 
     fn websocket_opened(
         &self,

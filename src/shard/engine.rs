@@ -43,7 +43,7 @@ impl Engine {
         let sid = cx.hall.session_id(key)?;
         let settings = cx.settings;
         let mut text = Vec::with_capacity(128);
-        session::Session::open_packet(
+        Session::open_packet(
             &mut text,
             sid.as_str(),
             &[],

@@ -88,7 +88,7 @@ pub(crate) struct Target<'a> {
     pub(crate) volatile: bool,
 }
 
-/// By connection slot: has it something unsent from earlier turns?
+/// By connection slot: does something wait behind the send in flight? (A send alone has commonly ended when the turn that began it has.)
 #[derive(Default)]
 pub(crate) struct Busy(Vec<bool>);
 
@@ -169,20 +169,15 @@ impl Hall {
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
         let state = &mut *self.state.borrow_mut();
+        let id = state.ids.next(state.seats.next_key()?.slot).ok()?;
         let scope_id = state.rooms.scope(scope);
         let seat = Seat {
-            id: SocketId::UNNAMED,
+            id,
             connection,
             scope: scope_id,
             in_own_room: true,
         };
         let key = state.seats.insert(seat).ok()?;
-        let id = state.ids.next(key.slot).ok();
-        let (Some(id), Some(seat)) = (id, state.seats.get_mut(key)) else {
-            state.seats.remove(key);
-            return None;
-        };
-        seat.id = id;
         if state.rooms.enter(scope_id, key.slot, connection.slot) == Change::First {
             tell_interest(&mut state.outbox, self.core, scope, None, true);
         }
@@ -394,8 +389,15 @@ impl Hall {
                 core,
                 on,
             } => {
-                let scope = state.rooms.scope(&scope);
-                state.rooms.set_interest(scope, room.as_deref(), core, on);
+                // The end of an interest in a scope that is unknown here is no reason to make one.
+                let known = if on {
+                    Some(state.rooms.scope(&scope))
+                } else {
+                    state.rooms.find_scope(&scope)
+                };
+                if let Some(scope) = known {
+                    state.rooms.set_interest(scope, room.as_deref(), core, on);
+                }
             }
             Mail::Broadcast(broadcast) => {
                 let to: SmallVec<[&str; 4]> = broadcast.to.iter().map(AsRef::as_ref).collect();

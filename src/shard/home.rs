@@ -32,9 +32,6 @@ pub(crate) const PLACES: u32 = 1 << 24;
 pub struct SocketId([u8; TEXT]);
 
 impl SocketId {
-    /// Stands where the place, and so the name, is not known yet.
-    pub(crate) const UNNAMED: SocketId = SocketId([b'A'; TEXT]);
-
     /// The id as text.
     ///
     /// ```

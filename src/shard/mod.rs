@@ -210,6 +210,8 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Completion::Closed { key } => {
                 if self.connections.remove(key).is_some() {
                     self.hall.set_busy(key.slot, false);
+                    // Whoever gets this slot next must not get what was marked for this connection.
+                    self.hall.with_turn(|turn, _| turn.unmark(key.slot));
                 }
             }
             Completion::Woken => {}
@@ -403,11 +405,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                         continue;
                     };
                     connection.send_submitted = true;
-                    busy.set(slot, true);
                     reactor.send(key, connection.descriptor, buffer, 0);
                     if !scratch.is_empty() {
                         connection.outbound = Some(Box::new(std::mem::take(scratch)));
                     }
+                }
+                if connection.outbound.is_some() {
+                    busy.set(slot, true);
                 }
                 if connection.unsent() > settings.outbound_soft && !connection.pause.outbound {
                     full.push(key);

@@ -107,8 +107,16 @@ fn decide<A: Application>(
     };
     let handshake = || Handshake::new(head, peer, cx.now_ms);
     match cx.app.route(&request) {
-        Route::WebSocket { number, scope } => {
-            let opening = match accept(&request) {
+        Route::WebSocket {
+            number,
+            scope,
+            protocols,
+            origins,
+        } => {
+            if !is_from(&request, origins) {
+                return refuse(key, &ORIGIN, cx);
+            }
+            let opening = match accept(&request, protocols) {
                 Ok(opening) => opening,
                 Err(refusal) => return refuse(key, &refusal, cx),
             };
@@ -142,16 +150,31 @@ fn decide<A: Application>(
 
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
 const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
+const ORIGIN: Refusal = Refusal::new(403, "Pages of this origin may not connect here.");
 const FULL: Refusal = Refusal::new(
     503,
     "This server holds as many connections as it may (setting `max_connections`).",
 );
 
+/// RFC 6455 §10.2: browsers say which page a connection comes from. Programs that are no browsers need not, and are not stopped by this.
+fn is_from(request: &Request<'_>, origins: Option<&[Box<str>]>) -> bool {
+    let Some(origins) = origins else { return true };
+    request
+        .headers("origin")
+        .all(|origin| origins.iter().any(|allowed| allowed.as_bytes() == origin))
+}
+
 /// The 101 answer to a proper opening handshake (RFC 6455 §4.2).
-fn accept(request: &Request<'_>) -> Result<Vec<u8>, Refusal> {
+///
+/// Of the subprotocols that the client offers, the first that is spoken here is chosen (§4.2.2); if none is, the answer names none, and
+/// it is the client's to go on or not.
+fn accept(request: &Request<'_>, protocols: &[Box<str>]) -> Result<Vec<u8>, Refusal> {
     let upgrade = handshake::check(request)?;
+    let chosen = upgrade
+        .protocols()
+        .find(|offered| protocols.iter().any(|spoken| **spoken == **offered));
     let mut answer = Vec::with_capacity(160);
-    handshake::encode_accept(&mut answer, &upgrade.key_accept, None, &[])
+    handshake::encode_accept(&mut answer, &upgrade.key_accept, chosen, &[])
         .map_err(|_| Refusal::new(500, "The server's own headers are not valid."))?;
     Ok(answer)
 }
@@ -194,7 +217,7 @@ fn engine_opening<A: Application>(
         }
         return Err(());
     }
-    accept(request).map_err(|refusal| {
+    accept(request, &[]).map_err(|refusal| {
         refuse(key, &refusal, cx);
     })
 }

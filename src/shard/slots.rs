@@ -39,6 +39,7 @@ impl<T> Slots<T> {
     }
 
     /// How many values there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
@@ -161,23 +162,6 @@ impl<T> Slots<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnKey, &T)> {
         self.slots
             .iter()
-            .zip(0..)
-            .filter_map(|(slot, number)| match slot {
-                Slot::Taken { generation, value } => Some((
-                    ConnKey {
-                        slot: number,
-                        generation: *generation,
-                    },
-                    value,
-                )),
-                Slot::Free { .. } => None,
-            })
-    }
-
-    /// As [`Slots::iter`], to change them.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnKey, &mut T)> {
-        self.slots
-            .iter_mut()
             .zip(0..)
             .filter_map(|(slot, number)| match slot {
                 Slot::Taken { generation, value } => Some((

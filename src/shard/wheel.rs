@@ -59,6 +59,7 @@ impl Wheel {
     }
 
     /// Whether nothing is scheduled.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -113,6 +113,7 @@ pub(crate) fn encode_text(out: &mut Vec<u8>, kind: u8, data: &[u8]) {
 }
 
 /// Appends a binary message in its text form, for a session that asked for no binary frames (`b64=1`).
+#[cfg(test)]
 pub(crate) fn encode_base64(out: &mut Vec<u8>, data: &[u8]) {
     // Four digits for each three bytes begun. Saturating: beyond the address space the allocation fails anyway.
     let digits = data.len().div_ceil(3).saturating_mul(4);

@@ -97,8 +97,6 @@ fn check_request_line(buf: &[u8], scanned: usize) -> Result<(), HttpError> {
 pub(crate) struct Request<'a> {
     /// The method, as sent: methods are case-sensitive.
     pub(crate) method: &'a str,
-    /// The request target, as sent.
-    pub(crate) target: &'a str,
     /// The path of the target, not decoded. Begins with `/`, but for `*` and the target of CONNECT.
     pub(crate) path: &'a str,
     /// The query of the target, without its `?` and not decoded; empty when there is none.
@@ -136,7 +134,6 @@ impl<'a> Request<'a> {
         let (path, query) = split_target(target);
         Ok(Request {
             method,
-            target,
             path,
             query,
             minor_version,

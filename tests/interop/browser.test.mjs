@@ -118,9 +118,10 @@ test('the page looks right by day, by night and on a phone', async () => {
 test('the page complains about nothing, sees the server go, and finds the next one', async () => {
   assert.deepEqual(complaints, []);
   const { port } = server;
-  await server.stop();
-  await page.locator('#echo-status').getByText('closed (1001)').waitFor();
-  await page.locator('#lobby-status').getByText('closed (1001)').waitFor();
+  // Looked for from before the end on: the page tries again soon, and then shows how that failed.
+  const told = ['echo', 'lobby'].map((part) => page.locator(`#${part}-status`).getByText('closed (1001)').waitFor());
+  assert.deepEqual(await server.stop(), { code: 0, signal: null });
+  await Promise.all(told);
   server = await startServer('lobby', { port });
   await page.locator('#echo-status[data-state="open"]').waitFor();
   await page.locator('#lobby-status[data-state="open"]').waitFor();

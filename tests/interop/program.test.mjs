@@ -52,7 +52,7 @@ describe('the program', { skip: isReference && 'Node has another' }, () => {
 
   test('what cannot be meant is refused with the name of the option', () => {
     for (const [option, value] of [['--cores', '0'], ['--cores', 'many'], ['--max-message', '-1'], ['--listen', 'nowhere'], ['--no-such', '1']]) {
-      const { status, stderr } = run('--listen', '127.0.0.1:0', option, value);
+      const { status, stderr } = run('--listen', '127.0.0.1:0', `${option}=${value}`);
       assert.ok(status > 0, `${option} ${value}: status ${status}`);
       assert.ok(stderr.includes(option.slice(2)), `${option} ${value}: ${stderr}`);
     }

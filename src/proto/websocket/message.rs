@@ -30,6 +30,7 @@ impl Message {
         self.bytes.len()
     }
 
+    #[cfg(test)]
     pub(super) fn pinned_bytes(&self) -> usize {
         size_of::<Self>() + self.bytes.capacity()
     }

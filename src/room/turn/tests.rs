@@ -37,7 +37,7 @@ fn a_mark_and_a_line_cost_eight_bytes() {
 
 #[test]
 fn each_connection_gets_its_messages_in_order() {
-    let mut turn = Turn::new();
+    let mut turn = Turn::default();
     let hello = turn.say(b"hello");
     let there = turn.say_parts(&[b"th", b"", b"ere"]);
     let nothing = turn.say_parts(&[]);
@@ -58,7 +58,7 @@ fn each_connection_gets_its_messages_in_order() {
 
 #[test]
 fn a_shared_message_is_not_copied() {
-    let mut turn = Turn::new();
+    let mut turn = Turn::default();
     let large = Bytes::from(vec![b'x'; SHARED_MIN]);
     let message = turn.say_shared(large.clone());
     turn.mark(1, message);
@@ -73,7 +73,7 @@ fn a_shared_message_is_not_copied() {
 
 #[test]
 fn who_is_unmarked_is_passed_over_and_his_slot_can_be_marked_again() {
-    let mut turn = Turn::new();
+    let mut turn = Turn::default();
     let old = turn.say(b"old");
     let new = turn.say(b"new");
     for connection in [1, 2, 3] {
@@ -94,7 +94,7 @@ fn who_is_unmarked_is_passed_over_and_his_slot_can_be_marked_again() {
 
 #[test]
 fn marking_goes_on_while_connections_are_taken() {
-    let mut turn = Turn::new();
+    let mut turn = Turn::default();
     let first = turn.say(b"first");
     turn.mark(1, first);
     turn.mark(2, first);
@@ -116,7 +116,7 @@ fn marking_goes_on_while_connections_are_taken() {
 
 #[test]
 fn a_slot_marked_again_is_listed_once() {
-    let mut turn = Turn::new();
+    let mut turn = Turn::default();
     let message = turn.say(b"m");
     turn.mark(1, message);
     turn.unmark(1);
@@ -131,7 +131,7 @@ fn a_slot_marked_again_is_listed_once() {
 
 #[test]
 fn clearing_forgets_what_was_not_taken() {
-    let mut turn = Turn::new();
+    let mut turn = Turn::default();
     let message = turn.say(b"never sent");
     turn.mark(1, message);
     turn.mark(2, message);
@@ -146,7 +146,7 @@ fn clearing_forgets_what_was_not_taken() {
 
 #[test]
 fn memory_stays_for_the_next_turn_but_not_a_bursts_forever() {
-    let mut turn = Turn::new();
+    let mut turn = Turn::default();
     let burst = |turn: &mut Turn| {
         let message = turn.say(&vec![0; 8 * KEPT_BYTES]);
         (0..100_000).for_each(|connection| turn.mark(connection, message));
@@ -232,7 +232,7 @@ impl Model {
 #[test]
 fn does_what_a_copy_for_each_would_do() {
     check(0x7012, vec(step(), 0..120), |steps| {
-        let mut turn = Turn::new();
+        let mut turn = Turn::default();
         let mut model = Model::default();
         for step in steps {
             match step {

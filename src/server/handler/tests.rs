@@ -13,6 +13,12 @@ use crate::server::extract::{Auth, Data, EventName, State, TryData};
 use crate::server::fixture::{Fixture, answers, socket};
 use crate::server::{DisconnectReason, Server};
 
+/// A connect handler as a core has it.
+fn on_this_core<M, F: ConnectHandler<M>>(handler: F) -> LocalConnectHandler {
+    let handler = Rc::new(handler);
+    Rc::new(move |context| F::handle(&handler, context))
+}
+
 /// Runs a handler once on the event and returns the answers. It must not have to wait.
 fn run<M>(fixture: &Fixture, handler: impl EventHandler<M>) -> Vec<String> {
     let outcome = local_event(handler)(&fixture.context());
@@ -388,11 +394,11 @@ fn connect_handlers_take_what_there_is_at_that_time() {
     let context = ConnectContext::new(&socket, Some(br#"{"user":"ada"}"#));
     let seen = Rc::new(RefCell::new(Vec::new()));
     let (first, second) = (seen.clone(), seen.clone());
-    let connect = local_connect(move |_: Socket, Auth(login): Auth<Login>, _: Server| {
+    let connect = on_this_core(move |_: Socket, Auth(login): Auth<Login>, _: Server| {
         first.borrow_mut().push(login.user)
     });
     assert!(matches!(connect(&context), Ok(Outcome::Done)));
-    let connect = local_connect(
+    let connect = on_this_core(
         async move |Auth(login): Auth<Login>, state: State<String>| {
             tokio::task::yield_now().await;
             second
@@ -404,9 +410,9 @@ fn connect_handlers_take_what_there_is_at_that_time() {
     finish(connect(&context).unwrap());
     assert_eq!(*seen.borrow(), ["ada", "ada shared"]);
     assert_eq!(socket.local().faults(Fault::Failed), 1);
-    assert!(matches!(local_connect(|| {})(&context), Ok(Outcome::Done)));
+    assert!(matches!(on_this_core(|| {})(&context), Ok(Outcome::Done)));
     assert!(matches!(
-        shared_connect(|_: Socket| {})()(&context),
+        on_this_core(|_: Socket| {})(&context),
         Ok(Outcome::Done)
     ));
 }
@@ -416,12 +422,12 @@ fn a_connect_handler_that_cannot_run_says_so() {
     let socket = socket();
     let context = ConnectContext::new(&socket, Some(br#"{"name":"ada"}"#));
     let error =
-        local_connect(|_: Auth<Login>| -> () { panic!("must not run") })(&context).unwrap_err();
+        on_this_core(|_: Auth<Login>| -> () { panic!("must not run") })(&context).unwrap_err();
     assert_eq!(
         error.to_string(),
         "arguments do not match: missing field `user` at line 1 column 14"
     );
-    assert!(local_connect(async |_: Socket, _: Auth<Login>| {})(&context).is_err());
+    assert!(on_this_core(async |_: Socket, _: Auth<Login>| {})(&context).is_err());
 }
 
 #[test]
