@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+mod pages;
 mod proto;
 mod reactor;
 mod ring;

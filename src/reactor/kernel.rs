@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use super::clock::Clock;
 use super::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use crate::pages::Pages;
 use crate::ring::{Buffer, Event, Op, Ring, Sizes, Tag};
 
 use accepting::{Listener, peer_of};
@@ -80,7 +81,7 @@ pub(crate) struct Kernel {
     listeners: Vec<Listener>,
     accepting_ended: bool,
     /// By slot.
-    conns: Vec<Conn>,
+    conns: Pages<Conn>,
     /// Connections to be armed again as soon as buffers are posted, the longest waiting first. An entry whose connection is no longer
     /// [`Receiving::Starved`] is void.
     starved: VecDeque<ConnKey>,
@@ -117,7 +118,7 @@ impl Kernel {
             ring,
             listeners,
             accepting_ended: false,
-            conns: Vec::new(),
+            conns: Pages::default(),
             starved: VecDeque::new(),
             hung_up: Vec::new(),
             own: VecDeque::new(),
@@ -240,9 +241,7 @@ impl Kernel {
     /// The connection's place, taken into use if this is its first operation.
     fn conn(&mut self, key: ConnKey, Descriptor(descriptor): Descriptor) -> &mut Conn {
         let slot = key.slot as usize;
-        if slot >= self.conns.len() {
-            self.conns.resize(slot + 1, Conn::VACANT);
-        }
+        self.conns.grow_with(slot + 1, || Conn::VACANT);
         let conn = &mut self.conns[slot];
         if !conn.open || conn.generation != key.generation {
             debug_assert!(

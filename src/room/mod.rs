@@ -21,6 +21,7 @@ pub(crate) mod select;
 mod tests;
 pub(crate) mod turn;
 
+use crate::pages::Pages;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -165,7 +166,7 @@ pub(crate) struct Rooms {
     scope_ids: HashMap<Arc<str>, u32>,
     scopes: Slab<Scope>,
     rooms: Slab<Room>,
-    members: Vec<Member>,
+    members: Pages<Member>,
     stamps: Stamps,
 }
 
@@ -177,7 +178,7 @@ impl Rooms {
             scope_ids: HashMap::new(),
             scopes: Slab::new(),
             rooms: Slab::new(),
-            members: Vec::new(),
+            members: Pages::default(),
             stamps: Stamps::default(),
         }
     }
@@ -212,7 +213,7 @@ impl Rooms {
     pub(crate) fn enter(&mut self, scope: ScopeId, member: u32, connection: u32) -> Change {
         let index = member as usize;
         if index >= self.members.len() {
-            self.members.resize_with(index + 1, || Member::NOBODY);
+            self.members.grow_with(index + 1, || Member::NOBODY);
             self.stamps.cover(index + 1);
         }
         let here = &mut self.members[index];

@@ -9,6 +9,7 @@
 //! clear                          and the next turn begins
 //! ```
 
+use crate::pages::Pages;
 use bytes::Bytes;
 
 /// From this size on a message is better shared than copied: pass it to [`Turn::say_shared`], so that it is sent from where it lies.
@@ -98,7 +99,7 @@ pub(crate) struct Turn {
     messages: Vec<Message>,
     marks: Vec<Mark>,
     /// By connection.
-    lines: Vec<Line>,
+    lines: Pages<Line>,
     /// Connections in the order of their first mark; beyond `taken` each at most once. One that was unmarked stays here, with an
     /// empty line, and is passed over: taking it out would cost a search.
     marked: Vec<u32>,
@@ -146,9 +147,7 @@ impl Turn {
         );
         debug_assert!(self.marks.len() < NONE as usize, "marks of 32 GiB");
         let index = connection as usize;
-        if index >= self.lines.len() {
-            self.lines.resize(index + 1, NO_LINE);
-        }
+        self.lines.grow_with(index + 1, || NO_LINE);
         let mark = self.marks.len() as u32;
         self.marks.push(Mark {
             message,

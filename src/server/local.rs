@@ -20,6 +20,7 @@ use super::state::StateMap;
 use super::task::{self, LocalFuture};
 use super::websocket::{CloseFrame, Message, WebSocket};
 use super::{DisconnectReason, Handshake, Server, SocketId};
+use crate::pages::Pages;
 use crate::proto::websocket::Kind;
 use crate::shard::application::{Application, Arrival, Incoming, Route, Verdict};
 use crate::shard::hall::{Command, Hall, SocketKey};
@@ -30,7 +31,7 @@ use crate::wire::http::Request;
 pub(crate) struct Local {
     hall: Rc<Hall>,
     shared: Arc<Shared>,
-    seats: RefCell<Vec<Seat>>,
+    seats: RefCell<Pages<Seat>>,
     /// The sockets whose handler has not ended yet, and what waits for it.
     lines: RefCell<HashMap<SocketKey, Line>>,
     acks: Cell<u64>,
@@ -148,9 +149,7 @@ impl Local {
     fn set_seat(&self, key: SocketKey, seat: Seat) {
         let mut seats = self.seats.borrow_mut();
         let index = key.slot as usize;
-        if index >= seats.len() {
-            seats.resize_with(index + 1, || Seat::Empty);
-        }
+        seats.grow_with(index + 1, || Seat::Empty);
         seats[index] = seat;
     }
 

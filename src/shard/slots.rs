@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::pages::Pages;
 use crate::reactor::ConnKey;
 
 /// Ends the list of free slots; never a slot itself.
@@ -21,7 +22,7 @@ enum Slot<T> {
 ///
 /// Memory: the largest number ever held at once × (`size_of::<T>()` + 8, rounded to `T`'s alignment), until dropped.
 pub(crate) struct Slots<T> {
-    slots: Vec<Slot<T>>,
+    slots: Pages<Slot<T>>,
     first_free: u32,
     len: u32,
     limit: u32,
@@ -31,7 +32,7 @@ impl<T> Slots<T> {
     /// Nothing yet, and never more than `limit` values. Memory is taken as it is needed.
     pub(crate) fn with_limit(limit: u32) -> Self {
         Slots {
-            slots: Vec::new(),
+            slots: Pages::default(),
             first_free: NONE,
             len: 0,
             limit,
@@ -59,7 +60,7 @@ impl<T> Slots<T> {
                 slot: self.first_free,
                 generation: *generation,
             }),
-            // No free slot among those there are (then `first_free` is NONE): the Vec grows by one.
+            // No free slot among those there are (then `first_free` is NONE): the table grows by one.
             _ => Some(ConnKey {
                 slot: self.slots.len() as u32,
                 generation: 0,

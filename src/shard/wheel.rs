@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::pages::Pages;
+
 /// The granularity. A deadline is never reported early, and at most this much late.
 pub(crate) const TICK_MS: u64 = 8;
 
@@ -36,7 +38,7 @@ const IDLE: Node = Node {
 /// Deadlines by id. Ids are small dense numbers (connection slots): memory is 16 bytes × the highest id ever scheduled,
 /// and 17 KiB for the buckets.
 pub(crate) struct Wheel {
-    nodes: Vec<Node>,
+    nodes: Pages<Node>,
     /// The first id of each bucket, and last the one of [`OVERDUE`].
     heads: Box<[u32]>,
     /// A bit for each bucket (but not `OVERDUE`) that is not empty.
@@ -50,7 +52,7 @@ impl Wheel {
     /// An empty wheel that stands at `now_ms`.
     pub(crate) fn new(now_ms: u64) -> Self {
         Wheel {
-            nodes: Vec::new(),
+            nodes: Pages::default(),
             heads: vec![NONE; BUCKETS + 1].into_boxed_slice(),
             filled: [0; BUCKETS / WORD_BITS],
             next_tick: now_ms / TICK_MS + 1,
@@ -69,9 +71,7 @@ impl Wheel {
         debug_assert!(id < UNSCHEDULED, "ids are slots, and slots are fewer");
         self.cancel(id);
         let index = id as usize;
-        if index >= self.nodes.len() {
-            self.nodes.resize(index + 1, IDLE);
-        }
+        self.nodes.grow_with(index + 1, || IDLE);
         let tick = deadline_ms.div_ceil(TICK_MS);
         let bucket = self.bucket_of(tick);
         let next = std::mem::replace(&mut self.heads[bucket], id);

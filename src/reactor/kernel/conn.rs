@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::pages::Pages;
 use crate::reactor::ConnKey;
 
 /// Where the receiving of one connection is.
@@ -72,7 +73,7 @@ impl Conn {
 }
 
 /// The connection of this key, if it is still the one in its slot.
-pub(super) fn live(conns: &mut [Conn], key: ConnKey) -> Option<&mut Conn> {
+pub(super) fn live(conns: &mut Pages<Conn>, key: ConnKey) -> Option<&mut Conn> {
     conns
         .get_mut(key.slot as usize)
         .filter(|conn| conn.open && conn.generation == key.generation)
