@@ -1,5 +1,7 @@
 //! What can go wrong when a server is built and started.
 
+#![forbid(unsafe_code)]
+
 use std::{fmt, io};
 
 /// Why a server could not be started, or stopped running.
@@ -70,9 +72,9 @@ impl std::error::Error for Error {
 ///
 /// ```
 /// fn start() -> ringhall::Result<()> {
-///     let server = ringhall::Server::builder().listen("127.0.0.1:0").build()?;
-///     # let _ = server;
-///     Ok(())
+///     let server = ringhall::Server::builder().listen("127.0.0.1:0").start()?;
+///     server.shutdown();
+///     server.wait()
 /// }
 /// # start().unwrap();
 /// ```

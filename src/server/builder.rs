@@ -207,7 +207,8 @@ impl Builder {
     /// ```
     /// use ringhall::{Config, Server};
     ///
-    /// let config = Config { max_message: 0, ..Config::default() };
+    /// let mut config = Config::default();
+    /// config.max_message = 0;
     /// let error = Server::builder().listen("127.0.0.1:0").config(config).check().unwrap_err();
     /// assert!(error.to_string().contains("max_message"));
     /// ```

@@ -1,0 +1,268 @@
+//! The examples do what they say: each is started as a program, and spoken to over TCP by a small client of this file's own.
+//!
+//! `cargo test --test examples` alone does not rebuild the examples: add `--examples`.
+#![cfg(feature = "cli")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Long enough for a debug build on a loaded machine; what is waited for normally comes in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+// ---- the examples ----
+
+#[test]
+fn echo_echoes() {
+    let echo = Program::start("echo");
+    let mut plain = Client::connect(&echo, "/echo");
+    plain.send("hello");
+    assert_eq!(plain.read(), "hello");
+    let long = "ü".repeat(40_000);
+    plain.send(&long);
+    assert_eq!(plain.read(), long);
+
+    let mut socket = Client::socket_io(&echo, "");
+    socket.send(r#"42["echo",1,{"two":[3]}]"#);
+    assert_eq!(socket.read(), r#"42["echo",1,{"two":[3]}]"#);
+}
+
+#[test]
+fn chat_tells_the_others_in_the_room() {
+    let chat = Program::start("chat");
+    let mut ada = Client::socket_io(&chat, "");
+    let mut ben = Client::socket_io(&chat, "");
+    assert_eq!(ada.read(), format!(r#"42["joined","{}"]"#, ben.id));
+    let mut eve = Client::socket_io(&chat, "&room=elsewhere");
+
+    ada.send(r#"42["say","hi"]"#);
+    assert_eq!(ben.read(), format!(r#"42["said","{}","hi"]"#, ada.id));
+    ada.send(r#"427["say","still there?"]"#);
+    assert_eq!(ada.read(), r#"437["said"]"#);
+    assert_eq!(
+        ben.read(),
+        format!(r#"42["said","{}","still there?"]"#, ada.id)
+    );
+    // Had anything of that reached the other room, it would come before the answer.
+    eve.send(r#"421["say","hello?"]"#);
+    assert_eq!(eve.read(), r#"431["said"]"#);
+
+    ben.send("41");
+    let left = format!(r#"42["left","{}","client namespace disconnect"]"#, ben.id);
+    assert_eq!(ada.read(), left);
+}
+
+#[test]
+fn load_target_serves_what_is_measured() {
+    let target = Program::start("load_target");
+    let mut plain = Client::connect(&target, "/echo");
+    plain.send("hello");
+    assert_eq!(plain.read(), "hello");
+
+    let mut in_a = Client::connect(&target, "/room?room=a");
+    let mut also_in_a = Client::connect(&target, "/room?room=a");
+    let mut in_b = Client::connect(&target, "/room?room=b");
+    in_b.send("to b");
+    assert_eq!(in_b.read(), "to b");
+    in_a.send("to a");
+    assert_eq!(in_a.read(), "to a");
+    assert_eq!(also_in_a.read(), "to a");
+    in_b.send("b again");
+    assert_eq!(in_b.read(), "b again");
+
+    let mut ada = Client::socket_io(&target, "&room=a");
+    let mut ben = Client::socket_io(&target, "&room=a");
+    ada.send(r#"423["msg","data",4]"#);
+    assert_eq!(ada.read(), r#"433["data",4]"#);
+    ada.send(r#"42["msg","to all"]"#);
+    assert_eq!(ada.read(), r#"42["msg","to all"]"#);
+    assert_eq!(ben.read(), r#"42["msg","to all"]"#);
+}
+
+#[test]
+fn examples_stay_short() {
+    for (example, most) in [("examples/echo.rs", 60), ("examples/chat.rs", 60)] {
+        let lines = read(example).lines().count();
+        assert!(lines < most, "{example} has {lines} lines");
+    }
+    let readme = read("README.md");
+    let chat = readme
+        .split("```")
+        .find(|block| block.starts_with("rust") && block.contains("\"say\""));
+    // Without the line of the fence.
+    let lines = chat.map_or(0, |block| block.lines().count() - 1);
+    assert!(
+        (1..25).contains(&lines),
+        "the chat of the README has {lines} lines"
+    );
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+// ---- programs ----
+
+/// A running example, ended with this value.
+struct Program {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Program {
+    /// Starts an example on any free port, and waits until it says where it listens.
+    fn start(example: &str) -> Program {
+        let mut child = Command::new(built(example))
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start the example {example}: {error}"));
+        let printed = child.stdout.take();
+        let mut program = Program {
+            child,
+            address: SocketAddr::from(([0; 4], 0)),
+        };
+        let (said, heard) = mpsc::channel();
+        // On a thread of its own, since reading from a pipe has no time limit.
+        std::thread::spawn(move || {
+            let lines = printed
+                .into_iter()
+                .flat_map(|out| BufReader::new(out).lines());
+            for line in lines.map_while(Result::ok) {
+                let _ = said.send(line);
+            }
+        });
+        let line = heard
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|error| panic!("{example} did not say where it listens: {error}"));
+        program.address = line
+            .strip_prefix("listening on http://")
+            .and_then(|address| address.parse().ok())
+            .unwrap_or_else(|| panic!("{example} printed {line:?}"));
+        program
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Cargo builds the examples beside the program.
+fn built(example: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_ringhall")).with_file_name("examples");
+    let path = path.join(example);
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo test`, or `cargo test --examples --test examples`",
+        path.display()
+    );
+    path
+}
+
+// ---- a client ----
+
+/// A WebSocket client (RFC 6455), as small as these tests allow: text messages in single frames.
+struct Client {
+    stream: BufReader<TcpStream>,
+    /// The Socket.IO id, if it is in a namespace.
+    id: String,
+}
+
+impl Client {
+    fn connect(program: &Program, path: &str) -> Client {
+        let stream = TcpStream::connect_timeout(&program.address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Client {
+            stream: BufReader::new(stream),
+            id: String::new(),
+        };
+        // Key and answer are those of RFC 6455 §1.3.
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            program.address
+        );
+        client
+            .stream
+            .get_mut()
+            .write_all(request.as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("\r\n\r\n") {
+            let read = client.stream.read_line(&mut answer).unwrap();
+            assert!(read > 0, "the connection ended within {answer:?}");
+        }
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+        client
+    }
+
+    /// A Socket.IO client in the main namespace.
+    fn socket_io(program: &Program, query: &str) -> Client {
+        let path = format!("/socket.io/?EIO=4&transport=websocket{query}");
+        let mut client = Client::connect(program, &path);
+        let open = client.read();
+        assert!(open.starts_with(r#"0{"sid":""#), "{open}");
+        client.send("40");
+        let connected = client.read();
+        let id = connected
+            .strip_prefix(r#"40{"sid":""#)
+            .and_then(|rest| rest.strip_suffix(r#""}"#));
+        client.id = id.unwrap_or_else(|| panic!("{connected}")).to_owned();
+        client
+    }
+
+    fn send(&mut self, text: &str) {
+        const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+        let length = text.len();
+        let mut frame = vec![0x81];
+        // RFC 6455 §5.2: the length in 7, 16 or 64 bits, with the bit that says "masked".
+        match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(short @ ..=125), _) => frame.push(0x80 | short),
+            (_, Ok(middle)) => {
+                frame.push(0x80 | 126);
+                frame.extend(middle.to_be_bytes());
+            }
+            _ => {
+                frame.push(0x80 | 127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.extend(MASK);
+        frame.extend(
+            text.bytes()
+                .zip(MASK.into_iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        self.stream.get_mut().write_all(&frame).unwrap();
+    }
+
+    /// The next text message, which must be one unmasked frame.
+    fn read(&mut self) -> String {
+        let [first, second] = self.bytes();
+        assert_eq!(first, 0x81, "not a whole text message");
+        let length = match second {
+            126 => usize::from(u16::from_be_bytes(self.bytes())),
+            127 => u64::from_be_bytes(self.bytes()) as usize,
+            short => usize::from(short),
+        };
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).unwrap();
+        String::from_utf8(payload).unwrap()
+    }
+
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+}
