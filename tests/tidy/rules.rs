@@ -24,10 +24,14 @@ pub(crate) const LONG_FILES: &[(&str, &str)] = &[(
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("proto", &["wire"]),
-    ("room", &[]),
+    ("pages", &[]),
+    ("room", &["pages"]),
     ("ring", &[]),
-    ("reactor", &["ring"]),
-    ("shard", &["wire", "proto", "room", "ring", "reactor"]),
+    ("reactor", &["ring", "pages"]),
+    (
+        "shard",
+        &["wire", "proto", "room", "ring", "reactor", "pages"],
+    ),
 ];
 
 /// What the parts without a kernel may not name: clocks, threads, files, sockets, runtimes, the log.
