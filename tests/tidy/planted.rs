@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::reading::code_of;
 use crate::rules::*;
-use crate::{Source, test_modules};
+use crate::{Source, is_in, test_modules};
 
 /// What a rule says of a planted text, by line.
 fn lines(found: Violations) -> Vec<usize> {
@@ -196,8 +196,11 @@ fn modules_for_tests_are_known() {
             .to_owned(),
         is_test: false,
     };
-    let files = test_modules(&source);
-    assert!(files.contains(&"src/room/property.rs".to_owned()));
-    assert!(files.contains(&"src/room/tests.rs".to_owned()));
-    assert!(!files.contains(&"src/room/crowd.rs".to_owned()));
+    assert_eq!(
+        test_modules(&source),
+        ["src/room/property", "src/room/tests"]
+    );
+    assert!(is_in("src/room/property.rs", "src/room/property"));
+    assert!(is_in("src/room/property/model.rs", "src/room/property"));
+    assert!(!is_in("src/room/property_of.rs", "src/room/property"));
 }
