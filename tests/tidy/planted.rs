@@ -31,6 +31,7 @@ fn layers_are_seen_through_every_way_to_name_them() {
             "src/shard/hall.rs",
             "fn f() { crate::server::Config::default() }",
         ),
+        ("src/pages.rs", "use crate::room::Rooms;"),
         ("src/proto/a.rs", "use std::time::Instant;"),
         ("src/proto/a.rs", "use std::time;"),
         (
@@ -72,6 +73,7 @@ fn layers_leave_alone_what_is_allowed() {
             "use crate::reactor::Reactor; use std::thread;",
         ),
         ("src/server/mod.rs", "use crate::shard::Shard;"),
+        ("src/room/mod.rs", "use crate::pages::Pages;"),
         ("src/reactor/a.rs", "fn f() -> impl Sized + use<> {}"),
     ];
     for (path, text) in allowed {
