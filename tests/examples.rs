@@ -2,6 +2,10 @@
 //!
 //! `cargo test --test examples` alone does not rebuild the examples: add `--examples`.
 #![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "whatever the client cannot do is a failed test"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -34,6 +34,10 @@ pub enum DisconnectReason {
 
 impl DisconnectReason {
     /// The name of the reason in Node's socket.io.
+    ///
+    /// ```
+    /// assert_eq!(ringhall::DisconnectReason::ForcedClose.as_str(), "forced close");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientNamespaceDisconnect => "client namespace disconnect",

@@ -82,6 +82,12 @@ impl std::error::Error for EncodeError {}
 /// The arguments that came are not of the type that was asked for.
 ///
 /// Printed, it is at most about 300 bytes long, whatever the peer sent.
+///
+/// ```
+/// use ringhall::Payload;
+/// let error = Payload::encode(&"text").unwrap().decode::<u32>().unwrap_err();
+/// assert!(error.to_string().contains("u32"));
+/// ```
 #[derive(Debug)]
 pub struct DecodeError(serde_json::Error);
 

@@ -202,6 +202,11 @@ impl Payload {
     /// # Errors
     ///
     /// If `value` cannot be written as JSON.
+    ///
+    /// ```
+    /// let payload = ringhall::Payload::encode(&("a", 1)).unwrap();
+    /// assert_eq!(payload.json(), r#"["a",1]"#);
+    /// ```
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut json = vec![b'['];
         let mut attachments = Vec::new();
@@ -231,6 +236,12 @@ impl Payload {
     }
 
     /// The binary values among the arguments.
+    ///
+    /// ```
+    /// use ringhall::{Binary, Payload};
+    /// let payload = Payload::encode(&Binary::from(vec![1, 2])).unwrap();
+    /// assert_eq!(payload.attachments()[0][..], [1, 2]);
+    /// ```
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
     }
@@ -240,6 +251,11 @@ impl Payload {
     /// # Errors
     ///
     /// If the arguments are not of this type.
+    ///
+    /// ```
+    /// let payload = ringhall::Payload::encode(&("a", 1)).unwrap();
+    /// assert_eq!(payload.decode::<(String, u8)>().unwrap(), ("a".to_owned(), 1));
+    /// ```
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         arguments::decode(&Args {
             json: self.json.as_bytes(),

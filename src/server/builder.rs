@@ -46,12 +46,24 @@ type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl Builder {
     /// Replaces all settings.
+    ///
+    /// ```
+    /// use ringhall::{Config, Server};
+    /// let config = Config { max_rooms: 10, ..Config::default() };
+    /// let builder = Server::builder().config(config);
+    /// # let _ = builder;
+    /// ```
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
     /// Sets the number of cores, see [`Config::cores`].
+    ///
+    /// ```
+    /// let builder = ringhall::Server::builder().cores(2);
+    /// # let _ = builder;
+    /// ```
     pub fn cores(mut self, cores: usize) -> Self {
         self.config.cores = cores;
         self
@@ -59,6 +71,11 @@ impl Builder {
 
     /// Adds an address to listen on, such as `127.0.0.1:3000`, `[::]:80` or `localhost:0`. A name is looked up when the server
     /// starts, and all its addresses are listened on; port 0 takes any free port.
+    ///
+    /// ```
+    /// let builder = ringhall::Server::builder().listen("127.0.0.1:3000").listen("[::1]:3000");
+    /// # let _ = builder;
+    /// ```
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen.push(address.into());
         self
@@ -81,30 +98,60 @@ impl Builder {
     }
 
     /// [`Namespace::on_connection`] of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().on_connection(|socket: Socket| socket.join("lobby"));
+    /// # let _ = builder;
+    /// ```
     pub fn on_connection<M>(mut self, handler: impl ConnectHandler<M> + Send + Sync) -> Self {
         self.root = self.root.on_connection(handler);
         self
     }
 
     /// [`Namespace::on`] of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().on("sum", |Data((a, b)): Data<(i64, i64)>| a + b);
+    /// # let _ = builder;
+    /// ```
     pub fn on<M>(mut self, event: &str, handler: impl EventHandler<M> + Send + Sync) -> Self {
         self.root = self.root.on(event, handler);
         self
     }
 
     /// [`Namespace::fallback`] of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().fallback(|EventName(event): EventName| println!("nobody wants {event}"));
+    /// # let _ = builder;
+    /// ```
     pub fn fallback<M>(mut self, handler: impl EventHandler<M> + Send + Sync) -> Self {
         self.root = self.root.fallback(handler);
         self
     }
 
     /// [`Namespace::on_disconnecting`] of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().on_disconnecting(|socket: Socket| println!("leaves {:?}", socket.rooms()));
+    /// # let _ = builder;
+    /// ```
     pub fn on_disconnecting<M>(mut self, handler: impl DisconnectHandler<M> + Send + Sync) -> Self {
         self.root = self.root.on_disconnecting(handler);
         self
     }
 
     /// [`Namespace::on_disconnect`] of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().on_disconnect(|socket: Socket| println!("{} left", socket.id()));
+    /// # let _ = builder;
+    /// ```
     pub fn on_disconnect<M>(mut self, handler: impl DisconnectHandler<M> + Send + Sync) -> Self {
         self.root = self.root.on_disconnect(handler);
         self
@@ -112,6 +159,12 @@ impl Builder {
 
     /// Adds a namespace with its handlers. The main namespace `/` always exists; other names are refused with
     /// "Invalid namespace" unless they are added here or taken by [`namespaces`](Builder::namespaces).
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().namespace("/chat", |chat| chat.on("say", || "said"));
+    /// # let _ = builder;
+    /// ```
     pub fn namespace(mut self, name: &str, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
         if matches!(name, "" | "/") {
             self.root = describe(self.root);
@@ -162,6 +215,14 @@ impl Builder {
     }
 
     /// Adds a WebSocket route with all its handlers, see [`WebSocketRoute`].
+    ///
+    /// ```
+    /// use ringhall::{Message, Server, WebSocket, WebSocketRoute};
+    /// let route = WebSocketRoute::new()
+    ///     .on_message(|socket: &WebSocket, message: Message<'_>| socket.broadcast().send(message));
+    /// let builder = Server::builder().websocket_route("/all", route);
+    /// # let _ = builder;
+    /// ```
     pub fn websocket_route(mut self, path: &str, route: WebSocketRoute) -> Self {
         self.websockets.push((path.to_owned(), route));
         self
@@ -184,6 +245,12 @@ impl Builder {
     ///
     /// # Errors
     /// As [`start`](Builder::start) and [`Server::wait`].
+    ///
+    /// ```no_run
+    /// # fn main() -> ringhall::Result<()> {
+    /// ringhall::Server::builder().listen("localhost:3000").run()
+    /// # }
+    /// ```
     pub fn run(self) -> Result<()> {
         self.start()?.wait()
     }
@@ -193,6 +260,14 @@ impl Builder {
     /// # Errors
     /// A setting cannot be meant, an address cannot be listened on, or the system does not offer what is needed. The
     /// text says what to do.
+    ///
+    /// ```
+    /// # fn main() -> ringhall::Result<()> {
+    /// let server = ringhall::Server::builder().listen("127.0.0.1:0").start()?;
+    /// server.shutdown();
+    /// server.wait()
+    /// # }
+    /// ```
     pub fn start(self) -> Result<Server> {
         let (config, listen) = (self.config.clone(), self.listen.clone());
         let shared = self.into_shared()?;
@@ -207,8 +282,7 @@ impl Builder {
     /// ```
     /// use ringhall::{Config, Server};
     ///
-    /// let mut config = Config::default();
-    /// config.max_message = 0;
+    /// let config = Config { max_message: 0, ..Config::default() };
     /// let error = Server::builder().listen("127.0.0.1:0").config(config).check().unwrap_err();
     /// assert!(error.to_string().contains("max_message"));
     /// ```

@@ -14,9 +14,7 @@ use crate::wire::socket;
 /// use std::time::Duration;
 /// use ringhall::{Config, Server};
 ///
-/// let mut config = Config::default();
-/// config.ping_interval = Duration::from_secs(10);
-/// config.max_message = 64 * 1024;
+/// let config = Config { ping_interval: Duration::from_secs(10), max_message: 64 * 1024, ..Config::default() };
 /// let builder = Server::builder().config(config);
 /// # let _ = builder;
 /// ```

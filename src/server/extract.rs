@@ -60,6 +60,19 @@ pub trait FromEvent: Sized {
 }
 
 /// A type that can be a parameter of a connect handler: [`Socket`], [`Auth`], [`State`], [`Server`], or one of your own.
+///
+/// ```
+/// use ringhall::{ConnectContext, ExtractError, FromConnect};
+/// /// The language that the client speaks.
+/// struct Language(String);
+///
+/// impl FromConnect for Language {
+///     fn from_connect(context: &ConnectContext<'_>) -> Result<Self, ExtractError> {
+///         let language = context.socket().handshake().query("lang");
+///         Ok(Language(language.ok_or(ExtractError::new("no language"))?.into_owned()))
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a connect handler",
     label = "not to be had when a client connects",
@@ -76,6 +89,17 @@ pub trait FromConnect: Sized {
 
 /// A type that can be a parameter of a disconnect handler: [`Socket`], [`DisconnectReason`], [`State`], [`Server`], or one of
 /// your own.
+///
+/// ```
+/// use ringhall::{DisconnectContext, ExtractError, FromDisconnect};
+/// struct Rooms(Vec<String>);
+///
+/// impl FromDisconnect for Rooms {
+///     fn from_disconnect(context: &DisconnectContext<'_>) -> Result<Self, ExtractError> {
+///         Ok(Rooms(context.socket().rooms()))
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a disconnect handler",
     label = "not to be had when a client has gone",
@@ -230,6 +254,10 @@ pub enum ExtractError {
 
 impl ExtractError {
     /// The error of an extractor of your own.
+    ///
+    /// ```
+    /// assert_eq!(ringhall::ExtractError::new("too long").to_string(), "too long");
+    /// ```
     pub fn new(reason: impl Into<String>) -> Self {
         Self::Custom(reason.into())
     }
@@ -296,25 +324,55 @@ pub(crate) enum Fault {
 /// | `("tags", ["a", "b"])` | `Data(tags): Data<Vec<String>>` |
 ///
 /// As the return value of a handler it is the acknowledgement: the same rules, the other way round.
+///
+/// ```
+/// use ringhall::*;
+/// let builder = Server::builder().on("say", |Data(text): Data<String>| println!("{text}"));
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Data<T>(pub T);
 
 /// The client's arguments as a Rust value, or the reason why they are none. See [`Data`].
+///
+/// ```
+/// use ringhall::*;
+/// let builder = Server::builder().on("age", |TryData(age): TryData<u8>| age.is_ok());
+/// # let _ = builder;
+/// ```
 #[derive(Debug)]
 pub struct TryData<T>(pub Result<T, DecodeError>);
 
 /// The name of the event, for a handler of several events.
+///
+/// ```
+/// use ringhall::*;
+/// let builder = Server::builder().fallback(|EventName(event): EventName| println!("nobody wants {event}"));
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(pub String);
 
 /// What the client sent as `auth` when it joined the namespace. A client that sent nothing counts as having sent `{}`; for an
 /// `Auth<Option<T>>` that does not match `{}` this is `None`.
+///
+/// ```
+/// use ringhall::*;
+/// let builder = Server::builder().on_connection(|Auth(user): Auth<Option<String>>| println!("{user:?}"));
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Auth<T>(pub T);
 
 /// A value shared by all handlers on all cores, registered once with `.state(value)` on the server's builder.
 ///
 /// It dereferences to the value.
+///
+/// ```
+/// use ringhall::*;
+/// let builder = Server::builder().state(7_u64).on("seven", |State(n): State<u64>| *n);
+/// # let _ = builder;
+/// ```
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
 

@@ -91,6 +91,12 @@ pub trait EventHandler<M>: Sized + 'static {
 
 /// What runs when a client joins a namespace: a function of zero to eight extractors (see [`FromConnect`]) that returns `()` or
 /// `Result<(), E>`, and may be `async`.
+///
+/// ```
+/// use ringhall::*;
+/// let builder = Server::builder().on_connection(async |socket: Socket| socket.join("lobby"));
+/// # let _ = builder;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is not a connect handler",
     label = "not a function of zero to eight extractors",
@@ -106,6 +112,12 @@ pub trait ConnectHandler<M>: Sized + 'static {
 
 /// What runs when a client has left a namespace: a function of zero to eight extractors (see [`FromDisconnect`]) that returns
 /// `()` or `Result<(), E>`, and may be `async`.
+///
+/// ```
+/// use ringhall::*;
+/// let builder = Server::builder().on_disconnect(|socket: Socket, reason: DisconnectReason| println!("{}: {reason}", socket.id()));
+/// # let _ = builder;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is not a disconnect handler",
     label = "not a function of zero to eight extractors",
@@ -117,6 +129,12 @@ pub trait DisconnectHandler<M>: Sized + 'static {
 }
 
 /// What a connect or disconnect handler may return. An error is logged at debug level and counted.
+///
+/// ```
+/// # use ringhall::{Server, Socket};
+/// let builder = Server::builder().on_connection(|socket: Socket| socket.try_join("lobby"));
+/// # let _ = builder;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned from a connect or disconnect handler",
     label = "there is nobody to answer",

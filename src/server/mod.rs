@@ -93,6 +93,14 @@ impl Server {
     }
 
     /// The addresses that the server listens on, with real port numbers where port 0 was asked for.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// for address in server.local_addrs() {
+    ///     println!("listening on http://{address}");
+    /// }
+    /// # }
+    /// ```
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.shared.cores().map_or(&[], |cores| &cores.addresses)
     }
@@ -130,11 +138,23 @@ impl Server {
     }
 
     /// Everybody in the main namespace but the members of a room.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.except("muted").emit("news", "to all but the muted");
+    /// # }
+    /// ```
     pub fn except<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
         self.everyone().except(room)
     }
 
     /// Everybody in the main namespace whose connection has nothing unsent.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.volatile().emit("position", (3.5, 4.5));
+    /// # }
+    /// ```
     pub fn volatile(&self) -> Broadcast<'_> {
         self.everyone().volatile()
     }
@@ -182,6 +202,13 @@ impl Server {
     /// Begins a graceful shutdown and returns: the server stops listening, every socket is disconnected ("server
     /// shutting down"), WebSockets are closed with code 1001, and what is not closed after
     /// [`Config::shutdown_timeout`] is cut. Official clients then reconnect by themselves. A second call does nothing.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// let handle = server.clone();
+    /// std::thread::spawn(move || handle.shutdown());
+    /// # }
+    /// ```
     pub fn shutdown(&self) {
         for address in self.shared.addresses() {
             address.post_blocking(Mail::Shutdown);
@@ -192,6 +219,12 @@ impl Server {
     ///
     /// # Errors
     /// What a core ended of, if not of a shutdown.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) -> ringhall::Result<()> {
+    /// server.wait()
+    /// # }
+    /// ```
     pub fn wait(&self) -> Result<()> {
         self.shared.cores().map_or(Ok(()), Cores::wait)
     }
@@ -246,6 +279,12 @@ impl NamespaceHandle {
     }
 
     /// Everybody in the namespace.
+    ///
+    /// ```
+    /// # fn f(chat: &ringhall::NamespaceHandle) {
+    /// chat.everyone().volatile().emit("tick", ());
+    /// # }
+    /// ```
     pub fn everyone(&self) -> Broadcast<'_> {
         Broadcast::from_handle(&self.shared, &self.name)
     }

@@ -22,6 +22,15 @@ mod tests;
 /// called, or times out.
 ///
 /// If the client did not ask for an answer (`socket.emit` without a callback), `send` does nothing.
+///
+/// ```
+/// use ringhall::{Ack, Server};
+/// let builder = Server::builder().on("later", async |ack: Ack| {
+///     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+///     ack.send("now");
+/// });
+/// # let _ = builder;
+/// ```
 #[must_use = "the client waits for an answer; dropping the `Ack` sends none"]
 pub struct Ack {
     to: Option<(Socket, u64)>,
@@ -132,6 +141,10 @@ pub trait IntoReply {
 }
 
 /// Why a handler failed.
+///
+/// ```
+/// assert_eq!(ringhall::HandlerError::new("no such file").to_string(), "no such file");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerError(String);
 

@@ -45,6 +45,11 @@ pub struct WebSocketRoute {
 
 impl WebSocketRoute {
     /// A route that accepts WebSockets and reads their messages into nothing.
+    ///
+    /// ```
+    /// let route = ringhall::WebSocketRoute::new();
+    /// # let _ = route;
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }

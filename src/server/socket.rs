@@ -127,6 +127,13 @@ impl Socket {
     }
 
     /// The request that opened the connection.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// let room = socket.handshake().query("room");
+    /// # let _ = room;
+    /// # }
+    /// ```
     pub fn handshake(&self) -> &Handshake {
         &self.0.handshake
     }
@@ -165,11 +172,25 @@ impl Socket {
     }
 
     /// False once the socket has left its namespace.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// if socket.is_connected() {
+    ///     println!("{} is still here", socket.id());
+    /// }
+    /// # }
+    /// ```
     pub fn is_connected(&self) -> bool {
         self.0.local.hall().is_seated(self.0.key)
     }
 
     /// The number of the core on which this socket lives, counted from 0.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// assert!(socket.core() < socket.server().cores());
+    /// # }
+    /// ```
     pub fn core(&self) -> usize {
         self.0.local.hall().core()
     }
@@ -318,6 +339,12 @@ impl Socket {
     }
 
     /// Everybody else in the namespace but the members of a room.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.except("muted").emit("typing", ());
+    /// # }
+    /// ```
     pub fn except<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
         self.broadcast().except(room)
     }
@@ -343,6 +370,12 @@ impl Socket {
     ///
     /// # Errors
     /// The name is too long, or the socket is in as many rooms as it may.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// assert!(socket.try_join("x".repeat(2000)).is_err());
+    /// # }
+    /// ```
     pub fn try_join(&self, room: impl AsRef<str>) -> Result<(), JoinError> {
         self.0.local.hall().join(self.0.key, room.as_ref())
     }
@@ -359,6 +392,14 @@ impl Socket {
     }
 
     /// The rooms of this socket, the room of its own id among them. Empty once it is disconnected.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// for room in socket.rooms() {
+    ///     println!("{} is in {room}", socket.id());
+    /// }
+    /// # }
+    /// ```
     pub fn rooms(&self) -> Vec<String> {
         self.0.local.hall().rooms_of(self.0.key)
     }
@@ -403,6 +444,13 @@ impl Socket {
     }
 
     /// Runs when the socket is about to leave the namespace: its rooms are still there.
+    ///
+    /// ```
+    /// use ringhall::Socket;
+    /// # fn f(socket: &Socket) {
+    /// socket.on_disconnecting(|socket: Socket| println!("leaves {:?}", socket.rooms()));
+    /// # }
+    /// ```
     pub fn on_disconnecting<M>(&self, handler: impl DisconnectHandler<M>) {
         self.own(|own| own.disconnecting.push(local_disconnect(handler)));
     }

@@ -131,6 +131,10 @@ pub enum OwnedMessage {
 
 impl OwnedMessage {
     /// The message, lent.
+    ///
+    /// ```
+    /// assert_eq!(ringhall::OwnedMessage::Text("hi".into()).borrow(), ringhall::Message::Text("hi"));
+    /// ```
     pub fn borrow(&self) -> Message<'_> {
         match self {
             OwnedMessage::Text(text) => Message::Text(text),
@@ -201,6 +205,14 @@ impl WebSocket {
     }
 
     /// False once it has closed.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// if socket.is_open() {
+    ///     socket.send("still here");
+    /// }
+    /// # }
+    /// ```
     pub fn is_open(&self) -> bool {
         self.local.hall().is_seated(self.key)
     }
@@ -220,6 +232,13 @@ impl WebSocket {
     }
 
     /// Sends a message only if the connection has nothing unsent. Returns whether it did.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// let sent = socket.send_volatile("42");
+    /// # let _ = sent;
+    /// # }
+    /// ```
     pub fn send_volatile<'a>(&self, message: impl Into<Message<'a>>) -> bool {
         self.local
             .hall()
@@ -246,6 +265,12 @@ impl WebSocket {
     }
 
     /// Joins a room of this route. Fails, with a logged warning, as [`Socket::join`](crate::Socket::join) does.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.join("lobby");
+    /// # }
+    /// ```
     pub fn join(&self, room: impl AsRef<str>) {
         if let Err(error) = self.try_join(room) {
             log::warn!("websocket {} did not join a room: {error}", self.id);
@@ -266,6 +291,14 @@ impl WebSocket {
     }
 
     /// The rooms that were joined.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// for room in socket.rooms() {
+    ///     socket.to(&room).send("hello");
+    /// }
+    /// # }
+    /// ```
     pub fn rooms(&self) -> Vec<String> {
         let mut rooms = self.local.hall().rooms_of(self.key);
         rooms.retain(|room| room != self.id.as_str());
@@ -273,11 +306,23 @@ impl WebSocket {
     }
 
     /// All WebSockets of this route, this one included.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.everyone().send("to all, me too");
+    /// # }
+    /// ```
     pub fn everyone(&self) -> WebSocketBroadcast<'_> {
         self.all_but(None)
     }
 
     /// All WebSockets of this route but this one.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.broadcast().send("to all others");
+    /// # }
+    /// ```
     pub fn broadcast(&self) -> WebSocketBroadcast<'_> {
         self.all_but(Some(self.key))
     }
@@ -358,6 +403,14 @@ pub enum Async {}
 /// `async |socket: WebSocket, message: OwnedMessage| …`.
 ///
 /// Messages of one WebSocket are handled one after the other: while an async handler runs, the next message waits.
+///
+/// ```
+/// use ringhall::{Message, OwnedMessage, Server, WebSocket};
+/// let builder = Server::builder()
+///     .websocket("/echo", |socket: &WebSocket, message: Message<'_>| socket.send(message))
+///     .websocket("/later", async |socket: WebSocket, message: OwnedMessage| socket.send(&message));
+/// # let _ = builder;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is not a handler of WebSocket messages",
     note = "write `|socket: &WebSocket, message: Message<'_>| …`, or `async |socket: WebSocket, message: OwnedMessage| …`"
@@ -390,6 +443,12 @@ where
 }
 
 /// A function that runs when a WebSocket has opened: `Fn(&WebSocket, &Handshake)`, or async: `async |socket: WebSocket| …`.
+///
+/// ```
+/// use ringhall::{Handshake, WebSocket, WebSocketRoute};
+/// let route = WebSocketRoute::new().on_open(|socket: &WebSocket, _: &Handshake| socket.send("welcome"));
+/// # let _ = route;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is not a handler of opened WebSockets",
     note = "write `|socket: &WebSocket, handshake: &Handshake| …`, or `async |socket: WebSocket| …`"
@@ -422,6 +481,13 @@ where
 }
 
 /// A function that runs when a WebSocket has closed: `Fn(&WebSocket, CloseFrame<'_>)`.
+///
+/// ```
+/// use ringhall::{CloseFrame, WebSocket, WebSocketRoute};
+/// let route = WebSocketRoute::new()
+///     .on_close(|socket: &WebSocket, close: CloseFrame<'_>| println!("{}: {}", socket.id(), close.code));
+/// # let _ = route;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is not a handler of closed WebSockets",
     note = "write `|socket: &WebSocket, close: CloseFrame<'_>| …`"

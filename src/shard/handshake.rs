@@ -34,6 +34,13 @@ impl Handshake {
     }
 
     /// The first value of this header (the name in any case), if it is there and UTF-8.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// let agent = handshake.header("user-agent").unwrap_or("unknown");
+    /// # let _ = agent;
+    /// # }
+    /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         self.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -43,6 +50,14 @@ impl Handshake {
     }
 
     /// All headers, in order, as they were sent.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// for (name, value) in handshake.headers() {
+    ///     println!("{name}: {value}");
+    /// }
+    /// # }
+    /// ```
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines().skip(1).filter_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -51,6 +66,12 @@ impl Handshake {
     }
 
     /// Path and query as they were sent.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// println!("{} of {}", handshake.path(), handshake.url());
+    /// # }
+    /// ```
     pub fn url(&self) -> &str {
         self.lines()
             .next()
@@ -64,12 +85,26 @@ impl Handshake {
     }
 
     /// A parameter of the query, decoded. Of a repeated one the last counts.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// let room = handshake.query("room").unwrap_or("lobby".into());
+    /// # let _ = room;
+    /// # }
+    /// ```
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         let (_, query) = self.url().split_once('?')?;
         http::query_value(query, name)
     }
 
     /// The other end of the TCP connection; behind a proxy this is the proxy. `None` where the kernel did not tell.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// let is_local = handshake.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
+    /// # let _ = is_local;
+    /// # }
+    /// ```
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
     }

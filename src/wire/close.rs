@@ -50,11 +50,19 @@ impl CloseCode {
     pub const TRY_AGAIN: Self = Self(1013);
 
     /// The code with this number, whether or not it may be sent.
+    ///
+    /// ```
+    /// assert_eq!(ringhall::CloseCode::new(1000), ringhall::CloseCode::NORMAL);
+    /// ```
     pub const fn new(code: u16) -> Self {
         Self(code)
     }
 
     /// The code's number.
+    ///
+    /// ```
+    /// assert_eq!(ringhall::CloseCode::NORMAL.as_u16(), 1000);
+    /// ```
     pub const fn as_u16(self) -> u16 {
         self.0
     }

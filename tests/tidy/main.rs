@@ -32,7 +32,7 @@ fn repository() -> Vec<Source> {
         source.is_test = path.starts_with("tests/")
             || path.contains("/tests/")
             || path.ends_with("/tests.rs")
-            || of_tests.contains(path);
+            || of_tests.iter().any(|module| is_in(path, module));
     }
     sources
 }
@@ -62,12 +62,12 @@ fn collect(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
     }
 }
 
-/// The files of modules that are declared for tests alone, such as `#[cfg(test)] mod fixture;`.
+/// The modules that are declared for tests alone, such as `#[cfg(test)] mod fixture;`.
 fn test_modules(source: &Source) -> Vec<String> {
     let tokens = tokens(&code_of(&source.text));
     let folder = source.path.trim_end_matches("mod.rs").trim_end_matches('/');
     let folder = folder.trim_end_matches(".rs").trim_end_matches("/lib");
-    let mut files = Vec::new();
+    let mut modules = Vec::new();
     for index in 0..tokens.len() {
         let behind = behind_test_attribute(&tokens[index..]).unwrap_or_default();
         let item: Vec<&str> = behind
@@ -76,13 +76,16 @@ fn test_modules(source: &Source) -> Vec<String> {
             .map(|token| token.text.as_str())
             .collect();
         if let ["mod", name, ";", ..] | ["pub", "(", _, ")", "mod", name, ";", ..] = &*item {
-            files.extend([
-                format!("{folder}/{name}.rs"),
-                format!("{folder}/{name}/mod.rs"),
-            ]);
+            modules.push(format!("{folder}/{name}"));
         }
     }
-    files
+    modules
+}
+
+/// Is this the file of that module, or of one inside it?
+fn is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module)
+        .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 fn check(rule: &str, wanted: impl Fn(&Source) -> bool, find: impl Fn(&str, &str) -> Violations) {

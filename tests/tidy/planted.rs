@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::reading::code_of;
 use crate::rules::*;
-use crate::{Source, test_modules};
+use crate::{Source, is_in, test_modules};
 
 /// What a rule says of a planted text, by line.
 fn lines(found: Violations) -> Vec<usize> {
@@ -31,6 +31,7 @@ fn layers_are_seen_through_every_way_to_name_them() {
             "src/shard/hall.rs",
             "fn f() { crate::server::Config::default() }",
         ),
+        ("src/pages.rs", "use crate::room::Rooms;"),
         ("src/proto/a.rs", "use std::time::Instant;"),
         ("src/proto/a.rs", "use std::time;"),
         (
@@ -72,6 +73,7 @@ fn layers_leave_alone_what_is_allowed() {
             "use crate::reactor::Reactor; use std::thread;",
         ),
         ("src/server/mod.rs", "use crate::shard::Shard;"),
+        ("src/room/mod.rs", "use crate::pages::Pages;"),
         ("src/reactor/a.rs", "fn f() -> impl Sized + use<> {}"),
     ];
     for (path, text) in allowed {
@@ -196,8 +198,11 @@ fn modules_for_tests_are_known() {
             .to_owned(),
         is_test: false,
     };
-    let files = test_modules(&source);
-    assert!(files.contains(&"src/room/property.rs".to_owned()));
-    assert!(files.contains(&"src/room/tests.rs".to_owned()));
-    assert!(!files.contains(&"src/room/crowd.rs".to_owned()));
+    assert_eq!(
+        test_modules(&source),
+        ["src/room/property", "src/room/tests"]
+    );
+    assert!(is_in("src/room/property.rs", "src/room/property"));
+    assert!(is_in("src/room/property/model.rs", "src/room/property"));
+    assert!(!is_in("src/room/property_of.rs", "src/room/property"));
 }
