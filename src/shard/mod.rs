@@ -46,6 +46,9 @@ const ROUNDS_PER_TURN: usize = 4;
 /// A failed accept is tried again after this long: at once would be a busy loop while descriptors are short.
 const ACCEPT_RETRY_MS: u64 = 100;
 
+/// How often the deadline of a connection that the application paused is put off, and at most how long after the pause it counts again.
+const PAUSED_AGAIN_MS: u64 = 1000;
+
 /// What a turn left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {
@@ -357,7 +360,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now_ms, &mut expired);
         for slot in expired.drain(..) {
-            if let Some((key, _)) = self.connections.at(slot) {
+            let Some((key, connection)) = self.connections.at(slot) else {
+                continue;
+            };
+            if connection.end == End::Open && connection.pause.application {
+                // Nothing is read for the application's sake, so a sign of life would not be seen.
+                self.wheel.schedule(slot, now_ms + PAUSED_AGAIN_MS);
+            } else {
                 self.with_connection(key, |connection, cx| connection.handle_timeout(key, cx));
                 self.schedule(key);
             }
