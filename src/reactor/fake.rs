@@ -342,6 +342,18 @@ impl Reactor for Fake {
         conn.close = Some(Close { late });
     }
 
+    fn refuse(&mut self, descriptor: Descriptor) {
+        let mut state = self.state();
+        let stream = state.cores[self.core].refuse(descriptor.0);
+        state.check(stream.is_some(), || {
+            format!("refuses {descriptor:?}, which is not a new connection")
+        });
+        if let Some(stream) = stream {
+            state.streams[stream].reset = true;
+            state.streams[stream].server_closed = true;
+        }
+    }
+
     fn wake(&mut self, core: usize) {
         self.state().cores[core].woken = true;
     }

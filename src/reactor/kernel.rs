@@ -381,7 +381,7 @@ impl Kernel {
                 self.waker.acknowledge();
                 result.ok().map(|_| Completion::Woken)
             }
-            // A cancel that found nothing came too late; what it was to cancel says so itself.
+            // A cancel that found nothing came too late; what it was to cancel says so itself. A refused descriptor is nobody's any more.
             _ => None,
         }
     }
@@ -516,6 +516,10 @@ impl Reactor for Kernel {
                 .cancel(Tag::new(Op::Hangup, key.slot, key.generation));
         }
         self.close_if_let_go(key);
+    }
+
+    fn refuse(&mut self, Descriptor(descriptor): Descriptor) {
+        self.ring.refuse(descriptor);
     }
 
     fn wake(&mut self, core: usize) {

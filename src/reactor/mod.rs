@@ -120,6 +120,8 @@ pub(crate) trait Reactor {
     fn shutdown(&mut self, key: ConnKey, descriptor: Descriptor, how: std::net::Shutdown);
     /// Closes the descriptor. Ends in [`Completion::Closed`].
     fn close(&mut self, key: ConnKey, descriptor: Descriptor);
+    /// Closes the descriptor of an accepted connection for which there is no key. No completion of its own.
+    fn refuse(&mut self, descriptor: Descriptor);
     /// Wakes another core (its [`Completion::Woken`]).
     fn wake(&mut self, core: usize);
 

@@ -249,6 +249,14 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
         );
     }
 
+    /// Closes a direct descriptor that never became a connection.
+    pub(crate) fn refuse(&mut self, descriptor: u32) {
+        self.push(
+            opcode::Close::new(Fixed(descriptor)).build(),
+            Tag::new(Op::Refuse, descriptor, 0),
+        );
+    }
+
     /// Cancels the operation with this tag, if there is one.
     pub(crate) fn cancel(&mut self, tag: Tag) {
         let entry = opcode::AsyncCancel::new(tag.to_bits()).build();
@@ -374,7 +382,7 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
                 },
                 None => Event::Unknown,
             },
-            Op::Shutdown | Op::Close | Op::Cancel | Op::Wake | Op::Hangup => {
+            Op::Shutdown | Op::Close | Op::Cancel | Op::Wake | Op::Hangup | Op::Refuse => {
                 Event::Done { tag, result, more }
             }
         }

@@ -24,9 +24,11 @@ pub(crate) enum Op {
     Wake = 8,
     /// Poll for the peer's hanging up; slot and generation are the connection's.
     Hangup = 9,
+    /// Close of a direct descriptor that never became a connection; slot is the descriptor.
+    Refuse = 10,
 }
 
-const OPS: [Op; 9] = [
+const OPS: [Op; 10] = [
     Op::Accept,
     Op::Install,
     Op::Receive,
@@ -36,6 +38,7 @@ const OPS: [Op; 9] = [
     Op::Cancel,
     Op::Wake,
     Op::Hangup,
+    Op::Refuse,
 ];
 
 impl Op {
@@ -100,7 +103,7 @@ mod tests {
     #[test]
     fn a_tag_that_nobody_made_is_none() {
         assert_eq!(Tag::from_bits(0), None);
-        assert_eq!(Tag::from_bits(10 << 56), None);
+        assert_eq!(Tag::from_bits(11 << 56), None);
         assert_eq!(Tag::from_bits(u64::MAX), None);
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Flow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Open,
+    /// It ends, but what it says last is only marked.
+    Saying,
     Flushing,
     Lingering,
     Aborting,
@@ -181,7 +183,9 @@ impl Connection {
         match self.end {
             End::Open => {}
             End::Closing => return None,
-            End::Flushing | End::Lingering | End::Aborting => return Some(self.end_deadline_ms),
+            End::Saying | End::Flushing | End::Lingering | End::Aborting => {
+                return Some(self.end_deadline_ms);
+            }
         }
         match &self.phase {
             Phase::Opening(opening) => Some(opening.deadline_ms()),

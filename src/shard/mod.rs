@@ -222,6 +222,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     }
 
     fn accepted(&mut self, descriptor: Descriptor, peer: Option<std::net::SocketAddr>) {
+        if self.shutdown_deadline_ms.is_some() {
+            // It was under way when accepting was stopped.
+            return self.reactor.refuse(descriptor);
+        }
         let deadline_ms = self.now_ms() + self.settings.handshake_timeout_ms;
         let connection = Connection::new(descriptor, peer, deadline_ms);
         match self.connections.insert(connection) {
@@ -232,14 +236,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             Err(refused) => {
                 self.counters.refused_full += 1;
-                // No slot, hence no key: nothing of this descriptor is pending, so it can be closed at once under a key that resolves to nothing.
-                self.reactor.close(
-                    ConnKey {
-                        slot: u32::MAX,
-                        generation: 0,
-                    },
-                    refused.descriptor,
-                );
+                self.reactor.refuse(refused.descriptor);
             }
         }
     }
@@ -271,14 +268,16 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         match connection.end {
             End::Open if cancelled && connection.pause.is_on() => {}
             // Resumed, or told to finish, before the cancelling had ended: what comes is still wanted, if only the FIN.
-            End::Open | End::Flushing | End::Lingering if cancelled => self.start_receiving(key),
+            End::Open | End::Saying | End::Flushing | End::Lingering if cancelled => {
+                self.start_receiving(key);
+            }
             End::Open if connection.pause.is_on() && result.is_ok() => {
                 connection.finished_while_paused = true
             }
             End::Open => self.with_connection(key, |connection, cx| {
                 connection.handle_end(result.is_err(), cx)
             }),
-            End::Lingering | End::Flushing if result.is_err() => self.abort(key),
+            End::Saying | End::Lingering | End::Flushing if result.is_err() => self.abort(key),
             _ => self.advance_end(key),
         }
     }
@@ -398,7 +397,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 let Some((key, connection)) = connections.at_mut(slot) else {
                     continue;
                 };
-                if !matches!(connection.end, End::Open | End::Flushing) {
+                if !matches!(connection.end, End::Open | End::Saying | End::Flushing) {
                     continue;
                 }
                 if connection.send_submitted {
@@ -443,7 +442,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             match command {
                 Command::Pause { .. } => self.set_pause(key, |pause| pause.application = true),
                 Command::Resume { .. } => self.set_pause(key, |pause| pause.application = false),
-                Command::Advance { .. } => self.advance_end(key),
+                Command::Advance { .. } => self.said(key),
                 command => self.with_connection(key, |connection, cx| {
                     connection.handle_command(key, command, cx)
                 }),
@@ -565,7 +564,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         if connection.end != End::Open {
             return;
         }
-        connection.end = End::Flushing;
+        connection.end = End::Saying;
         connection.end_deadline_ms = now_ms + self.settings.linger_ms;
         connection.carry = Vec::new();
         if connection.pause.is_on() && !connection.receive_submitted {
@@ -576,6 +575,16 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         self.schedule(key);
         // What is marked in this turn is not written yet: the mark at the end of the turn brings us back here.
         self.hall.command(Command::Advance { connection: key });
+    }
+
+    /// What an ending connection says last is written now, or on its way behind the send in flight.
+    fn said(&mut self, key: ConnKey) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.end == End::Saying
+        {
+            connection.end = End::Flushing;
+            self.advance_end(key);
+        }
     }
 
     /// First step of the end, at once.

@@ -66,6 +66,21 @@ impl Core {
             .map(|(descriptor, conn)| (*descriptor, conn))
     }
 
+    /// Closes a connection on which nothing was ever asked for; returns its stream.
+    pub(super) fn refuse(&mut self, descriptor: u32) -> Option<usize> {
+        let new = self
+            .open
+            .get(&descriptor)
+            .is_some_and(|conn| conn.key.is_none());
+        let conn = if new {
+            self.open.remove(&descriptor)
+        } else {
+            None
+        };
+        self.closed.extend(conn.is_some().then_some(descriptor));
+        conn.map(|conn| conn.stream)
+    }
+
     pub(super) fn conn_mut(&mut self, descriptor: u32) -> Option<&mut Conn> {
         self.open.get_mut(&descriptor)
     }
