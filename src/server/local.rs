@@ -22,6 +22,7 @@ use super::websocket::{CloseFrame, Message, WebSocket};
 use super::{DisconnectReason, Handshake, Server, SocketId};
 use crate::pages::Pages;
 use crate::proto::websocket::Kind;
+use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Arrival, Incoming, Route, Verdict};
 use crate::shard::hall::{Command, Hall, SocketKey};
 use crate::wire::close::CloseCode;
@@ -60,7 +61,8 @@ type Waiting = Box<dyn FnOnce() -> Outcome>;
 struct Line {
     waiting: VecDeque<(usize, Waiting)>,
     bytes: usize,
-    paused: bool,
+    /// The connection from which nothing is read until the line is shorter.
+    paused: Option<ConnKey>,
 }
 
 impl Local {
@@ -220,9 +222,9 @@ impl Local {
         };
         line.waiting.push_back((bytes, waiting));
         line.bytes += bytes;
-        if line.bytes > self.shared.settings.backlog_max && !line.paused {
-            line.paused = true;
-            if let Some(connection) = self.hall.connection_of(key) {
+        if line.bytes > self.shared.settings.backlog_max && line.paused.is_none() {
+            line.paused = self.hall.connection_of(key);
+            if let Some(connection) = line.paused {
                 self.hall.command(Command::Pause { connection });
             }
         }
@@ -251,11 +253,11 @@ impl Local {
         let line = lines.get_mut(&key)?;
         let next = line.waiting.pop_front();
         line.bytes -= next.as_ref().map_or(0, |(bytes, _)| *bytes);
-        if line.paused && line.bytes <= self.shared.settings.backlog_max / 2 {
-            line.paused = false;
-            if let Some(connection) = self.hall.connection_of(key) {
-                self.hall.command(Command::Resume { connection });
-            }
+        // The socket may have left meanwhile, and its connection live on: so it is not asked for its connection again.
+        if line.bytes <= self.shared.settings.backlog_max / 2
+            && let Some(connection) = line.paused.take()
+        {
+            self.hall.command(Command::Resume { connection });
         }
         if next.is_none() {
             lines.remove(&key);

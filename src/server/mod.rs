@@ -55,6 +55,7 @@ pub use crate::shard::home::SocketId;
 
 use crate::Result;
 use crate::shard::mail::Mail;
+use crate::shard::thread;
 use shared::Shared;
 use start::Cores;
 
@@ -210,8 +211,17 @@ impl Server {
     /// # }
     /// ```
     pub fn shutdown(&self) {
-        for address in self.shared.addresses() {
-            address.post_blocking(Mail::Shutdown);
+        let shared = self.shared.clone();
+        let post = move || {
+            for address in shared.addresses() {
+                address.post_blocking(Mail::Shutdown);
+            }
+        };
+        // A core must not wait for room in a mailbox, least of all in its own.
+        if thread::current().is_some() {
+            std::thread::spawn(post);
+        } else {
+            post();
         }
     }
 

@@ -438,9 +438,14 @@ impl Socket {
     /// # }
     /// ```
     pub fn off(&self, event: &str) {
-        if let Some(own) = self.0.own.borrow_mut().as_mut() {
-            own.events.remove(event);
-        }
+        // Taken out first: what a closure's drop does must find nothing borrowed.
+        let removed = self
+            .0
+            .own
+            .borrow_mut()
+            .as_mut()
+            .and_then(|own| own.events.remove(event));
+        drop(removed);
     }
 
     /// Runs when the socket is about to leave the namespace: its rooms are still there.
@@ -566,7 +571,9 @@ impl Socket {
 
     /// Drops handlers and pending acknowledgements: closures may hold the socket, which would keep it alive for ever.
     pub(crate) fn forget(&self) {
-        drop(self.0.own.borrow_mut().take());
+        // Taken out first: what a closure's drop does must find nothing borrowed.
+        let own = self.0.own.borrow_mut().take();
+        drop(own);
     }
 
     /// The client answered. An unknown id is ignored (Socket.IO protocol: late and double answers).

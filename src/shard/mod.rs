@@ -82,6 +82,8 @@ pub(crate) struct Shard<R: Reactor, A> {
     scratch: Outbound,
     expired: Vec<u32>,
     accept_again_ms: Option<u64>,
+    /// Since the last connection that was accepted: the log is told once.
+    accept_failing: bool,
     /// Set by a shutdown: when what is left is cut.
     shutdown_deadline_ms: Option<u64>,
     counters: Counters,
@@ -109,6 +111,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             scratch: Outbound::default(),
             expired: Vec::new(),
             accept_again_ms: None,
+            accept_failing: false,
             shutdown_deadline_ms: None,
             counters: Counters::default(),
         }
@@ -197,9 +200,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Completion::Accepted { descriptor, peer } => self.accepted(descriptor, peer),
             Completion::AcceptFailed { error } => {
                 self.counters.accept_failures += 1;
-                log::warn!(
-                    "accepting a connection failed: {error}; trying again in {ACCEPT_RETRY_MS} ms"
-                );
+                if !self.accept_failing {
+                    log::warn!(
+                        "accepting a connection failed: {error}; trying again every {ACCEPT_RETRY_MS} ms"
+                    );
+                }
+                self.accept_failing = true;
                 self.accept_again_ms = Some(self.now_ms() + ACCEPT_RETRY_MS);
             }
             Completion::Received { key, mut buffer } => self.received(key, &mut buffer),
@@ -231,6 +237,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         match self.connections.insert(connection) {
             Ok(key) => {
                 self.counters.accepted += 1;
+                self.accept_failing = false;
                 self.start_receiving(key);
                 self.schedule(key);
             }
