@@ -333,3 +333,32 @@ fn who_does_not_read_is_cut_and_holds_up_nobody() {
     drop(talker);
     end(&server);
 }
+
+#[test]
+fn events_behind_a_slow_handler_wait_in_order_and_in_little_room() {
+    let builder = Server::builder()
+        .config(Config {
+            max_backlog: 8 * 1024,
+            ..base()
+        })
+        .on("slow", async |Data(n): Data<u64>| {
+            tokio::task::yield_now().await;
+            n
+        });
+    let server = start(builder);
+    let mut client = open_socket_io(&server);
+    let mut writer = client.try_clone().unwrap();
+    let count = 3000;
+    // Sent without looking at the answers: the server stops reading again and again.
+    let sender = std::thread::spawn(move || {
+        for n in 0..count {
+            send_text(&mut writer, &format!(r#"42{n}["slow",{n}]"#));
+        }
+    });
+    for n in 0..count {
+        assert_eq!(read_text(&mut client), format!("43{n}[{n}]"));
+    }
+    sender.join().unwrap();
+    drop(client);
+    end(&server);
+}

@@ -67,12 +67,13 @@ pub(crate) struct Plain {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pause {
     pub(crate) outbound: bool,
-    pub(crate) application: bool,
+    /// How many sockets of this connection asked for it.
+    pub(crate) application: u32,
 }
 
 impl Pause {
     pub(crate) fn is_on(self) -> bool {
-        self.outbound || self.application
+        self.outbound || self.application > 0
     }
 }
 

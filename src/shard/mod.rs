@@ -369,7 +369,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             let Some((key, connection)) = self.connections.at(slot) else {
                 continue;
             };
-            if connection.end == End::Open && connection.pause.application {
+            if connection.end == End::Open && connection.pause.application > 0 {
                 // Nothing is read for the application's sake, so a sign of life would not be seen.
                 self.wheel.schedule(slot, now_ms + PAUSED_AGAIN_MS);
             } else {
@@ -447,8 +447,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         for command in self.hall.take_commands() {
             let key = command.connection();
             match command {
-                Command::Pause { .. } => self.set_pause(key, |pause| pause.application = true),
-                Command::Resume { .. } => self.set_pause(key, |pause| pause.application = false),
+                Command::Pause { .. } => self.set_pause(key, |pause| pause.application += 1),
+                Command::Resume { .. } => self.set_pause(key, |pause| {
+                    pause.application = pause.application.saturating_sub(1);
+                }),
                 Command::Advance { .. } => self.said(key),
                 command => self.with_connection(key, |connection, cx| {
                     connection.handle_command(key, command, cx)
