@@ -603,7 +603,8 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         if matches!(connection.end, End::Aborting | End::Closing) {
-            return;
+            // An operation that failed because of the first abort may have been the last that was pending.
+            return self.advance_end(key);
         }
         let was_open = connection.end == End::Open;
         connection.end = End::Aborting;
