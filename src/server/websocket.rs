@@ -246,7 +246,7 @@ impl WebSocket {
     }
 
     /// Starts the closing handshake (RFC 6455 §7.1.2). What was sent before still goes out; what comes in is
-    /// thrown away. A reason longer than 123 bytes is cut.
+    /// thrown away. At the end of this turn it leaves all its rooms, and gets nothing more. A reason longer than 123 bytes is cut.
     ///
     /// ```
     /// # fn f(socket: &ringhall::WebSocket) {

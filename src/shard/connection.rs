@@ -262,6 +262,8 @@ impl Connection {
                         .close(cx.now_ms, &cx.settings.websocket, code, reason)
                 {
                     cx.hall.write(key, &[&frame]);
+                    // RFC 6455 §5.5.1: no data frames behind a Close, so no broadcast may reach it while it waits for the peer's.
+                    cx.hall.silence(plain.socket);
                 }
                 Flow::Continue
             }

@@ -114,6 +114,8 @@ struct Seat {
     scope: ScopeId,
     /// False once the socket left the room of its own name.
     in_own_room: bool,
+    /// Nothing more may be said to it.
+    silent: bool,
 }
 
 struct State {
@@ -176,6 +178,7 @@ impl Hall {
             connection,
             scope: scope_id,
             in_own_room: true,
+            silent: false,
         };
         let key = state.seats.insert(seat).ok()?;
         if state.rooms.enter(scope_id, key.slot, connection.slot) == Change::First {
@@ -195,20 +198,23 @@ impl Hall {
         let Some(seat) = state.seats.remove(key) else {
             return;
         };
-        let (outbox, core) = (&mut state.outbox, self.core);
-        if let Some(departure) = state.rooms.leave_all(key.slot) {
-            for room in &departure.emptied {
-                tell_interest(outbox, core, &departure.scope, Some(room), false);
-            }
-            if departure.last {
-                tell_interest(outbox, core, &departure.scope, None, false);
-            }
-        }
+        leave_rooms(state, self.core, key);
         state.commands.push(Command::Left {
             connection: seat.connection,
             socket: key,
         });
         self.wake_shard();
+    }
+
+    /// The last word to a socket was said: it keeps its seat, but leaves its rooms and its scope, and nothing is marked for it any more.
+    pub(crate) fn silence(&self, key: SocketKey) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(seat) = state.seats.get_mut(key) {
+            seat.silent = true;
+            seat.in_own_room = false;
+            leave_rooms(state, self.core, key);
+            self.wake_shard();
+        }
     }
 
     pub(crate) fn is_seated(&self, key: SocketKey) -> bool {
@@ -225,7 +231,7 @@ impl Hall {
 
     pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<(), JoinError> {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state.seats.get_mut(key) else {
+        let Some(seat) = state.seats.get_mut(key).filter(|seat| !seat.silent) else {
             return Ok(());
         };
         if room == seat.id.as_str() {
@@ -270,10 +276,10 @@ impl Hall {
             .collect()
     }
 
-    /// Marks a message for one socket. `false`: it is gone, or the message was volatile and the connection busy.
+    /// Marks a message for one socket. `false`: it is gone or silenced, or the message was volatile and the connection busy.
     pub(crate) fn deliver(&self, key: SocketKey, message: Outgoing<'_>, volatile: bool) -> bool {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state.seats.get(key) else {
+        let Some(seat) = state.seats.get(key).filter(|seat| !seat.silent) else {
             return false;
         };
         let slot = seat.connection.slot;
@@ -422,6 +428,19 @@ impl Hall {
             }
             Mail::Shutdown => debug_assert!(false, "the shard itself acts on Shutdown"),
         }
+    }
+}
+
+/// Takes a socket out of its rooms and its scope, and tells the other cores what that means to them.
+fn leave_rooms(state: &mut State, core: usize, key: SocketKey) {
+    let Some(departure) = state.rooms.leave_all(key.slot) else {
+        return;
+    };
+    for room in &departure.emptied {
+        tell_interest(&mut state.outbox, core, &departure.scope, Some(room), false);
+    }
+    if departure.last {
+        tell_interest(&mut state.outbox, core, &departure.scope, None, false);
     }
 }
 
