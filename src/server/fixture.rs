@@ -1,4 +1,4 @@
-//! An event for the tests of handlers and extractors: a real socket on a core without a ring.
+//! Parts of a server without a ring: an event for the tests of handlers and extractors, and cores for the simulation.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,13 +7,15 @@ use bytes::Bytes;
 
 use super::arguments::Args;
 use super::extract::{EventContext, Fault};
-use super::local::Local;
+pub(crate) use super::local::Local;
 use super::socket::Socket;
-use super::{Handshake, Server};
+use super::{Builder, Handshake, Server};
 use crate::reactor::ConnKey;
 use crate::room::{Limits, Rooms};
 use crate::shard::hall::Hall;
-use crate::shard::mailbox::{Outbox, mailbox};
+use crate::shard::mail::Mail;
+use crate::shard::mailbox::{Address, Mailbox, Outbox, mailbox};
+use crate::shard::settings::Settings;
 use crate::wire::Status;
 use crate::wire::frame::{self, Opcode};
 
@@ -135,4 +137,52 @@ fn texts(mut bytes: &[u8]) -> Vec<String> {
 fn answer(text: &str) -> Option<String> {
     let plain = text.strip_prefix("43").map(str::to_owned);
     plain.or_else(|| Some(text.strip_prefix("46")?.split_once('-')?.1.to_owned()))
+}
+
+/// What a shard of a real server is made of, but for its reactor.
+pub(crate) struct CoreParts {
+    pub(crate) hall: Rc<Hall>,
+    pub(crate) local: Rc<Local>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) mailbox: Mailbox<Mail>,
+}
+
+/// As `start` does it, without threads: all cores of the server described, one for each mailbox.
+pub(crate) fn cores(
+    builder: Builder,
+    mailboxes: Vec<(Address<Mail>, Mailbox<Mail>)>,
+) -> (Server, Vec<CoreParts>) {
+    let shared = Arc::new(builder.into_shared().unwrap());
+    let (addresses, mailboxes): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
+    let addresses: Arc<[_]> = addresses.into();
+    shared.set_addresses(addresses.clone());
+    let settings = Arc::new(shared.settings.clone());
+    let parts = mailboxes.into_iter().enumerate().map(|(core, mailbox)| {
+        let outbox = Outbox::new(core, addresses.clone());
+        let rooms = Rooms::new(Limits::default());
+        let hall = Rc::new(Hall::new(core, outbox, settings.sockets_max(), rooms));
+        CoreParts {
+            local: Local::new(hall.clone(), shared.clone()),
+            hall,
+            settings: settings.clone(),
+            mailbox,
+        }
+    });
+    let parts = parts.collect();
+    (Server::of_shared(&shared), parts)
+}
+
+/// Handlers that panicked on this thread: their panics are caught, and a test would not notice.
+pub(crate) fn panics() -> u64 {
+    super::task::PANICS.with(std::cell::Cell::get)
+}
+
+/// The events that were refused or whose handler failed on a core.
+pub(crate) fn fault_count(local: &Local) -> u64 {
+    local.faults(Fault::Rejected) + local.faults(Fault::Failed)
+}
+
+/// [`Server::shutdown`] for one core alone.
+pub(crate) fn shut_down(server: &Server, core: usize) {
+    server.shared.addresses()[core].post_blocking(Mail::Shutdown);
 }

@@ -113,6 +113,14 @@ impl Local {
         self.faults.get()[fault as usize]
     }
 
+    /// How many seats are taken, and how many sockets have a handler that has not ended.
+    #[cfg(test)]
+    pub(crate) fn census(&self) -> (usize, usize) {
+        let seats = self.seats.borrow();
+        let taken = seats.iter().filter(|seat| seat.key().is_some()).count();
+        (taken, self.lines.borrow().len())
+    }
+
     /// Ids are unique on a core, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
     pub(crate) fn next_ack(&self) -> u64 {
         let id = self.acks.get();

@@ -13,7 +13,7 @@ mod config;
 mod emit;
 mod extract;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod handler;
 mod local;
 mod namespace;

@@ -72,8 +72,16 @@ pub(crate) async fn guarded(mut task: LocalFuture) {
     .await;
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Panics of handlers on this thread.
+    pub(super) static PANICS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A handler panicked: neither the core nor the connection is harmed.
 pub(crate) fn log_panic(panic: &(dyn std::any::Any + Send)) {
+    #[cfg(test)]
+    PANICS.with(|panics| panics.set(panics.get() + 1));
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     log::error!("a handler panicked: {}", text.unwrap_or("(no message)"));

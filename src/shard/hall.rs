@@ -385,6 +385,25 @@ impl Hall {
         act(&mut self.state.borrow_mut().outbox)
     }
 
+    #[cfg(test)]
+    pub(crate) fn with_rooms<T>(&self, act: impl FnOnce(&Rooms) -> T) -> T {
+        act(&self.state.borrow().rooms)
+    }
+
+    /// How many seats are taken, and how many of them by the silenced.
+    #[cfg(test)]
+    pub(crate) fn seats(&self) -> (usize, usize) {
+        let seats = &self.state.borrow().seats;
+        let silent = seats.iter().filter(|(_, seat)| seat.silent).count();
+        (seats.len(), silent)
+    }
+
+    /// Whether any connection counts as having something unsent.
+    #[cfg(test)]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.borrow().busy.0.contains(&true)
+    }
+
     /// Acts on a broadcast or a notice of interest from another core.
     pub(crate) fn handle_mail(&self, mail: Mail) {
         let state = &mut *self.state.borrow_mut();

@@ -37,7 +37,15 @@ pub(crate) struct Mailbox<M> {
 
 /// A new mailbox and its address. `wake` is called by posters that are no cores when the core sleeps.
 pub(crate) fn mailbox<M>(wake: Box<dyn Fn() + Send + Sync>) -> (Address<M>, Mailbox<M>) {
-    let (sender, receiver) = crossbeam_channel::bounded(CAPACITY);
+    with_capacity(CAPACITY, wake)
+}
+
+/// As [`mailbox`], for so many mails.
+pub(crate) fn with_capacity<M>(
+    capacity: usize,
+    wake: Box<dyn Fn() + Send + Sync>,
+) -> (Address<M>, Mailbox<M>) {
+    let (sender, receiver) = crossbeam_channel::bounded(capacity);
     let sleep = Arc::new(Sleep(AtomicBool::new(false)));
     (
         Address {
@@ -52,6 +60,12 @@ pub(crate) fn mailbox<M>(wake: Box<dyn Fn() + Send + Sync>) -> (Address<M>, Mail
 impl<M> Mailbox<M> {
     pub(crate) fn take(&self) -> Option<M> {
         self.receiver.try_recv().ok()
+    }
+
+    /// Mails that wait here.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
     }
 
     /// Announces sleep. `false`: there is mail, so do not sleep (the announcement is taken back).
@@ -128,6 +142,12 @@ impl<M> Outbox<M> {
         } else if let Err(TrySendError::Full(mail)) = address.sender.try_send(mail) {
             overflow.push_back(mail);
         }
+    }
+
+    /// Mails that wait for room in a mailbox.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.overflow.iter().map(VecDeque::len).sum()
     }
 
     /// Posts a copy to every other core.

@@ -25,6 +25,8 @@ pub(crate) mod mailbox;
 pub(crate) mod opening;
 pub(crate) mod outbound;
 pub(crate) mod settings;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod slots;
 pub(crate) mod thread;
 pub(crate) mod wheel;
@@ -169,6 +171,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Whether any connection's deadline is in the wheel.
+    #[cfg(test)]
+    pub(crate) fn has_timers(&self) -> bool {
+        !self.wheel.is_empty()
     }
 
     // ---- the steps of a turn ----

@@ -1,0 +1,239 @@
+//! The server that the simulation runs: a real application, whose handlers do what clients ask of them.
+//!
+//! A message says who it is from and the how-manieth it is: `<sender>:<number>:<padding>`, the tag. Receivers need no more to tell
+//! what was lost, doubled or out of order. Who leaves is said farewell of under the number [`LAST`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::LAST;
+use super::plan::Plan;
+use crate::server::{
+    Binary, Builder, CloseFrame, Config, Data, Handshake, Message, Namespace, Payload, Receivers,
+    Server, Socket, WebSocket, WebSocketBroadcast, WebSocketRoute,
+};
+use crate::wire::close::CloseCode;
+
+/// The scopes, by the number under which the ledger knows them.
+pub(super) const SCOPES: [&str; 3] = ["websocket /ws", "/", "/chat"];
+/// The path of the plain WebSockets.
+pub(super) const PATH: &str = "/ws";
+pub(super) const PING_INTERVAL_MS: u64 = 25_000;
+
+/// To whom something is to be said.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Spec {
+    pub(super) to: Vec<String>,
+    pub(super) except: Vec<String>,
+    /// To the sender, too.
+    pub(super) me: bool,
+    pub(super) volatile: bool,
+}
+
+/// Who a client says it is.
+#[derive(Deserialize)]
+struct Name {
+    name: u32,
+}
+
+thread_local! {
+    static BACKSTAGE: RefCell<Backstage> = RefCell::default();
+}
+
+/// What handlers keep between events. All cores of a simulation run in one thread.
+#[derive(Default)]
+struct Backstage {
+    /// The names of plain WebSockets, by id.
+    names: HashMap<String, u32>,
+    /// Handles that are kept, dead ones too: those must reach nobody.
+    kept: Vec<Socket>,
+    counts: Vec<Receivers>,
+}
+
+fn backstage<T>(act: impl FnOnce(&mut Backstage) -> T) -> T {
+    BACKSTAGE.with(|backstage| act(&mut backstage.borrow_mut()))
+}
+
+/// Forgets all that handlers kept: sockets hold their core.
+pub(super) fn clear() {
+    let old = backstage(std::mem::take);
+    drop(old);
+}
+
+/// The numbers of receivers that were asked for since the last time.
+pub(super) fn take_counts() -> Vec<Receivers> {
+    backstage(|backstage| std::mem::take(&mut backstage.counts))
+}
+
+pub(super) fn builder(plan: &Plan) -> Builder {
+    let config = Config {
+        cores: plan.cores,
+        ping_interval: Duration::from_millis(PING_INTERVAL_MS),
+        ping_timeout: Duration::from_secs(20),
+        max_unsent: plan.max_unsent,
+        max_unsent_cut: plan.max_unsent_cut,
+        ..Config::default()
+    };
+    Server::builder()
+        .config(config)
+        .namespace(SCOPES[1], talk)
+        .namespace(SCOPES[2], talk)
+        .websocket_route(PATH, route())
+}
+
+// ---- Socket.IO ----
+
+fn talk(namespace: Namespace) -> Namespace {
+    namespace
+        .on("join", |socket: Socket, Data(room): Data<String>| {
+            socket.try_join(room).is_ok()
+        })
+        .on("leave", |socket: Socket, Data(room): Data<String>| {
+            socket.leave(room);
+            true
+        })
+        .on("say", say)
+        .on("relay", |socket: Socket, payload: Payload| {
+            socket.everyone().emit_raw("said", &payload);
+        })
+        .on("echo", |payload: Payload| payload)
+        .on("count", |socket: Socket, payload: Payload| {
+            let receivers = socket.broadcast().emit_raw_counted("said", &payload);
+            backstage(|backstage| backstage.counts.push(receivers));
+        })
+        .on("keep", |socket: Socket| {
+            backstage(|backstage| backstage.kept.push(socket));
+            true
+        })
+        .on("poke", poke)
+        .on(
+            "cross",
+            |socket: Socket, Data((room, tag)): Data<(String, String)>| {
+                let server = socket.server();
+                if let Some(all) = server.websockets(PATH) {
+                    let text = format!("said {tag}");
+                    match room.as_str() {
+                        "" => all.send(&text),
+                        room => all.to(room).send(&text),
+                    }
+                }
+            },
+        )
+        .on("quit", |socket: Socket, Data(close): Data<bool>| {
+            socket.disconnect(close);
+        })
+        .on_disconnecting(|socket: Socket| {
+            if let Ok(Name { name }) = socket.auth() {
+                socket.broadcast().emit("said", format!("{name}:{LAST}:"));
+            }
+        })
+}
+
+/// `["say", spec, tag, attachments…]`
+fn say(socket: Socket, Data((spec, tag, blobs)): Data<(Spec, String, Vec<Binary>)>) {
+    let mut receivers = if spec.me {
+        socket.everyone()
+    } else {
+        socket.broadcast()
+    };
+    for room in &spec.to {
+        receivers = receivers.to(room);
+    }
+    for room in &spec.except {
+        receivers = receivers.except(room);
+    }
+    if spec.volatile {
+        receivers = receivers.volatile();
+    }
+    receivers.emit("said", (tag, blobs));
+}
+
+/// To all sockets of this core that were kept.
+fn poke(socket: Socket, Data(tag): Data<String>) {
+    let kept = backstage(|backstage| backstage.kept.clone());
+    for other in kept.iter().filter(|other| other.core() == socket.core()) {
+        other.emit("said", &tag);
+    }
+}
+
+// ---- plain WebSockets ----
+
+fn route() -> WebSocketRoute {
+    WebSocketRoute::new()
+        .on_open(|socket: &WebSocket, handshake: &Handshake| {
+            let name = handshake.query("name").and_then(|name| name.parse().ok());
+            if let Some(name) = name {
+                let id = socket.id().to_string();
+                backstage(|backstage| backstage.names.insert(id, name));
+            }
+        })
+        .on_message(|socket: &WebSocket, message: Message<'_>| match message {
+            Message::Binary(_) => socket.send(message),
+            Message::Text(text) => obey(socket, text),
+        })
+        .on_close(|socket: &WebSocket, _: CloseFrame<'_>| {
+            let name = backstage(|backstage| backstage.names.remove(socket.id().as_str()));
+            if let Some(name) = name {
+                let text = format!("said {name}:{LAST}:");
+                socket.broadcast().send(&text);
+            }
+        })
+}
+
+/// A line of words: what to do, and with what.
+fn obey<'a>(socket: &WebSocket, text: &'a str) {
+    let words: Vec<&str> = text.splitn(5, ' ').collect();
+    match words[..] {
+        ["join", number, room] => {
+            socket.join(room);
+            socket.send(&format!("done {number}"));
+        }
+        ["leave", number, room] => {
+            socket.leave(room);
+            socket.send(&format!("done {number}"));
+        }
+        ["echo", number, tag] => socket.send(&format!("done {number} {tag}")),
+        ["say", flags, to, except, tag] => {
+            let names = |list: &'a str| -> Vec<&'a str> {
+                list.split(',').filter(|name| *name != "-").collect()
+            };
+            let (to, except) = (names(to), names(except));
+            let receivers = match flags.contains('m') {
+                true => socket.everyone(),
+                false => socket.broadcast(),
+            };
+            speak(receivers, flags, (&to, &except), tag);
+        }
+        ["cross", room, tag] => {
+            let server = socket.server();
+            let root = server.of("/");
+            match room {
+                "-" => root.emit("said", tag),
+                room => root.to(room).emit("said", tag),
+            }
+        }
+        ["bye"] => socket.close(CloseCode::NORMAL, "bye"),
+        _ => panic!("a client says {text:?}"),
+    }
+}
+
+fn speak<'a>(
+    mut receivers: WebSocketBroadcast<'a>,
+    flags: &str,
+    (to, except): (&'a [&'a str], &'a [&'a str]),
+    tag: &str,
+) {
+    for room in to {
+        receivers = receivers.to(*room);
+    }
+    for room in except {
+        receivers = receivers.except(*room);
+    }
+    if flags.contains('v') {
+        receivers = receivers.volatile();
+    }
+    receivers.send(&format!("said {tag}"));
+}
