@@ -24,7 +24,8 @@ use crate::pages::Pages;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Arrival, Incoming, Route, Verdict};
-use crate::shard::hall::{Command, Hall, SocketKey};
+use crate::shard::command::Command;
+use crate::shard::hall::{Hall, SocketKey};
 use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
 

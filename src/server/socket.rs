@@ -30,7 +30,8 @@ use super::state::StateMap;
 use super::{DisconnectReason, Handshake, Server, SocketId};
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
-use crate::shard::hall::{Command, Outgoing, SocketKey};
+use crate::shard::command::Command;
+use crate::shard::hall::{Outgoing, SocketKey};
 use crate::wire::engine;
 use crate::wire::socket as packet;
 

@@ -13,7 +13,8 @@ use super::{Handshake, Server, SocketId};
 use crate::CloseCode;
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
-use crate::shard::hall::{Command, Outgoing, SocketKey};
+use crate::shard::command::Command;
+use crate::shard::hall::{Outgoing, SocketKey};
 
 /// One WebSocket message, lent for as long as its handler runs.
 ///

@@ -7,8 +7,9 @@
 use std::net::SocketAddr;
 
 use super::application::Application;
+use super::command::Command;
 use super::engine::Engine;
-use super::hall::{Command, Hall, SocketKey};
+use super::hall::{Hall, SocketKey};
 use super::opening::{Opened, Opening};
 use super::outbound::Outbound;
 use super::settings::Settings;
