@@ -27,7 +27,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
 
     /// First step of the end, in good order: what is marked goes out, then FIN.
     pub(super) fn finish(&mut self, key: ConnKey) {
-        let now_ms = self.now_ms();
+        let now_ms = self.now_ms;
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -59,7 +59,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
 
     /// First step of the end, at once.
     pub(super) fn abort(&mut self, key: ConnKey) {
-        let now_ms = self.now_ms();
+        let now_ms = self.now_ms;
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -118,7 +118,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         if self.shutdown_deadline_ms.is_some() {
             return;
         }
-        self.shutdown_deadline_ms = Some(self.now_ms() + self.settings.shutdown_ms);
+        self.shutdown_deadline_ms = Some(self.now_ms + self.settings.shutdown_ms);
         self.reactor.stop_accepting();
         for key in self.keys() {
             self.with_connection(key, |connection, cx| {

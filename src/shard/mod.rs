@@ -76,6 +76,8 @@ pub(crate) struct Counters {
 
 pub(crate) struct Shard<R: Reactor, A> {
     reactor: R,
+    /// When this turn began.
+    now_ms: u64,
     app: A,
     hall: Rc<Hall>,
     settings: Arc<Settings>,
@@ -105,6 +107,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let now_ms = reactor.now_ms();
         Shard {
             reactor,
+            now_ms,
             app,
             hall,
             connections: Slots::with_limit(settings.connections_max),
@@ -124,6 +127,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     /// One turn of the loop. Waits in the reactor as told, and nowhere else.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<Pace> {
         self.reactor.enter(wait)?;
+        self.now_ms = self.reactor.now_ms();
         self.mailbox.awake();
         self.hall.set_in_turn(true);
         let mails = self.drain_mailbox();
@@ -161,7 +165,8 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         &mut self.reactor
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
+    /// The time now. What happens in a turn happens at the time of the turn instead: one reading of the clock is enough for it.
+    pub(crate) fn clock_ms(&self) -> u64 {
         self.reactor.now_ms()
     }
 
@@ -216,7 +221,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     );
                 }
                 self.accept_failing = true;
-                self.accept_again_ms = Some(self.now_ms() + ACCEPT_RETRY_MS);
+                self.accept_again_ms = Some(self.now_ms + ACCEPT_RETRY_MS);
             }
             Completion::Received { key, mut buffer } => self.received(key, &mut buffer),
             Completion::ReceiveEnded { key, result } => self.receive_ended(key, &result),
@@ -242,7 +247,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             // It was under way when accepting was stopped.
             return self.reactor.refuse(descriptor);
         }
-        let deadline_ms = self.now_ms() + self.settings.handshake_timeout_ms;
+        let deadline_ms = self.now_ms + self.settings.handshake_timeout_ms;
         let connection = Connection::new(descriptor, peer, deadline_ms);
         match self.connections.insert(connection) {
             Ok(key) => {
@@ -353,7 +358,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     }
 
     fn expire(&mut self) {
-        let now_ms = self.now_ms();
+        let now_ms = self.now_ms;
         if self.accept_again_ms.is_some_and(|at| at <= now_ms) {
             self.accept_again_ms = None;
             if self.shutdown_deadline_ms.is_none() {
@@ -486,7 +491,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         key: ConnKey,
         act: impl FnOnce(&mut Connection, &Context<'_, A>) -> Flow,
     ) {
-        let now_ms = self.now_ms();
+        let now_ms = self.now_ms;
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };

@@ -79,7 +79,7 @@ fn sleep<A: Application>(shard: &Shard<Kernel, A>, deadline_ms: Option<u64>) -> 
         return Wait::No;
     }
     deadline_ms.map_or(Wait::Forever, |at| {
-        Wait::Ms(at.saturating_sub(shard.now_ms()))
+        Wait::Ms(at.saturating_sub(shard.clock_ms()))
     })
 }
 

@@ -92,7 +92,7 @@ impl Run {
         if client.kind == Kind::Stillborn || client.mute {
             return;
         }
-        let ended = matches!(client.ending, Some(_)) || client.close_heard.is_some();
+        let ended = client.ending.is_some() || client.close_heard.is_some();
         assert!(!ended, "{}", what("the server does not end it"));
         assert!(
             client.packet.is_none(),
