@@ -61,10 +61,9 @@ fn open_at(server: &Server, path: &str) -> Option<TcpStream> {
     let mut answer = Vec::new();
     let mut byte = [0];
     while !answer.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => answer.push(byte[0]),
-            _ => return None,
-        }
+        // Not `read`: a call that a signal interrupts is to go on.
+        stream.read_exact(&mut byte).ok()?;
+        answer.push(byte[0]);
     }
     assert!(
         answer.starts_with(b"HTTP/1.1 101"),
