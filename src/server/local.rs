@@ -129,7 +129,7 @@ impl Local {
         id
     }
 
-    /// The end of a socket: its handlers run around its leaving of all rooms (§17 of the protocol digest: `disconnecting` still has the
+    /// The end of a socket: its handlers run around its leaving of all rooms (as in Node: `disconnecting` still has the
     /// rooms, `disconnect` has none).
     pub(crate) fn disconnected(&self, socket: &Socket, reason: DisconnectReason) {
         if !self.hall.is_seated(socket.key()) || !self.clear_seat(socket.key()) {
@@ -475,7 +475,7 @@ impl Application for Rc<Local> {
                     let Ok(payload) = payload else {
                         return Outcome::Done;
                     };
-                    // §15: events to a socket that disconnected meanwhile are dropped.
+                    // As in Node: events to a socket that disconnected meanwhile are dropped.
                     if !socket.is_connected() {
                         return Outcome::Done;
                     }

@@ -146,7 +146,7 @@ impl Routes {
     }
 
     pub(crate) fn find(&self, path: &str) -> Route<'_> {
-        // §2 of the Socket.IO digest: the path is a prefix, its trailing slash included.
+        // Engine.IO protocol, as Node reads it: the path is a prefix, its trailing slash included.
         if path.starts_with(&self.socket_io) {
             return Route::SocketIo;
         }

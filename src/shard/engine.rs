@@ -111,7 +111,7 @@ impl Engine {
                     Step::Continue
                 }
                 websocket::Output::Closed { reply, fault, .. } => {
-                    // §17: a violation of the WebSocket protocol is a "transport error", a Close frame a "transport close".
+                    // As in Node: a violation of the WebSocket protocol is a "transport error", a Close frame a "transport close".
                     let reason = match fault {
                         Some(_) => DisconnectReason::TransportError,
                         None => DisconnectReason::TransportClose,
@@ -272,7 +272,7 @@ impl<A: Application> Desk<'_, A> {
                 self.refuse(namespace, &json);
             }
             client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
-            // §14, §26.14: whatever breaks the protocol ends the whole session.
+            // As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
             client::Output::Violation(_) => {
                 return Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
             }

@@ -166,7 +166,7 @@ fn is_from(request: &Request<'_>, origins: Option<&[Box<str>]>) -> bool {
 
 /// The 101 answer to a proper opening handshake (RFC 6455 §4.2).
 ///
-/// Of the subprotocols that the client offers, the first that is spoken here is chosen (§4.2.2); if none is, the answer names none, and
+/// Of the subprotocols that the client offers, the first that is spoken here is chosen (RFC 6455 §4.2.2); if none is, the answer names none, and
 /// it is the client's to go on or not.
 fn accept(request: &Request<'_>, protocols: &[Box<str>]) -> Result<Vec<u8>, Refusal> {
     let upgrade = handshake::check(request)?;
