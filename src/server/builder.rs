@@ -177,6 +177,7 @@ impl Builder {
 
     /// Adds all namespaces whose name (with its slash) the predicate takes, with common handlers. They come into being when a
     /// client connects and cost nothing when they are empty. Of several families the first that takes a name gets it.
+    /// A predicate that panics takes none: it is logged, and the client is refused.
     ///
     /// ```
     /// use ringhall::{Server, Socket};

@@ -402,8 +402,14 @@ impl Application for Rc<Local> {
     }
 
     fn admit(&self, namespace: &str) -> Verdict {
-        match self.shared.namespaces.find(namespace) {
-            Some((scope, _)) => Verdict::Accept { scope },
+        // Whether a family takes a name is said by the user's code, and the name is the peer's.
+        let find = AssertUnwindSafe(|| self.shared.namespaces.find(namespace));
+        let found = catch_unwind(find).unwrap_or_else(|panic| {
+            task::log_panic(&*panic);
+            None
+        });
+        match found {
+            Some((scope, number)) => Verdict::Accept { scope, number },
             None => Verdict::Refuse {
                 json: r#"{"message":"Invalid namespace"}"#.to_owned(),
             },
@@ -411,17 +417,15 @@ impl Application for Rc<Local> {
     }
 
     fn connected(&self, arrival: Arrival<'_>) {
-        let found = self.shared.namespaces.find(arrival.namespace);
-        let Some(table) = found.and_then(|(_, index)| self.tables.get(index)) else {
-            return;
-        };
         let Arrival {
             socket,
             id,
             namespace,
+            number,
             handshake,
             auth,
         } = arrival;
+        let table = &self.tables[number];
         let socket = Socket::new(
             socket,
             id,

@@ -40,13 +40,10 @@ pub(crate) enum Route<'a> {
 
 /// What becomes of a CONNECT.
 pub(crate) enum Verdict {
-    Accept {
-        scope: Arc<str>,
-    },
+    /// `number` is the application's own, and comes back with the [`Arrival`].
+    Accept { scope: Arc<str>, number: usize },
     /// The JSON of the CONNECT_ERROR packet.
-    Refuse {
-        json: String,
-    },
+    Refuse { json: String },
 }
 
 /// A new socket, handed to the application.
@@ -54,6 +51,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) socket: SocketKey,
     pub(crate) id: SocketId,
     pub(crate) namespace: &'a Arc<str>,
+    /// As [`Verdict::Accept`] gave it.
+    pub(crate) number: usize,
     pub(crate) handshake: &'a Rc<Handshake>,
     /// The JSON object of the CONNECT packet, or nothing.
     pub(crate) auth: &'a [u8],

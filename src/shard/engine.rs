@@ -285,8 +285,8 @@ impl<A: Application> Desk<'_, A> {
     }
 
     fn connect(&mut self, client: &mut Client, namespace: &Arc<str>, auth: &[u8]) {
-        let scope = match self.cx.app.admit(namespace) {
-            Verdict::Accept { scope } => scope,
+        let (scope, number) = match self.cx.app.admit(namespace) {
+            Verdict::Accept { scope, number } => (scope, number),
             Verdict::Refuse { json } => {
                 client.refused(namespace);
                 return self.refuse(namespace, &json);
@@ -322,6 +322,7 @@ impl<A: Application> Desk<'_, A> {
             socket,
             id,
             namespace: &scope,
+            number,
             handshake: self.handshake,
             auth,
         });

@@ -1,0 +1,171 @@
+//! What handlers may do, and what clients may do to them: whole servers on the real kernel, spoken to byte by byte.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends with the first thing that goes wrong"
+)]
+
+use std::future::pending;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use ringhall::{
+    Builder, CloseCode, Config, DisconnectReason, OwnedMessage, Server, Socket, WebSocket,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One core, a small backlog, and no patience with clients that do not close.
+fn base() -> Config {
+    Config {
+        cores: 1,
+        max_backlog: 4 * 1024,
+        shutdown_timeout: Duration::from_millis(100),
+        ..Config::default()
+    }
+}
+
+fn start(builder: Builder) -> Server {
+    builder
+        .listen("127.0.0.1:0")
+        .start()
+        .expect("the server starts")
+}
+
+fn end(server: &Server) {
+    server.shutdown();
+    server.wait().unwrap();
+}
+
+fn open(server: &Server, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.local_addrs()[0]).expect("it accepts");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    stream
+}
+
+/// A Socket.IO client that is in no namespace yet.
+fn open_session(server: &Server) -> TcpStream {
+    let mut stream = open(server, "/socket.io/?EIO=4&transport=websocket");
+    assert!(read_text(&mut stream).starts_with("0{"));
+    stream
+}
+
+fn join(stream: &mut TcpStream, namespace: &str) {
+    send_text(stream, &format!("40{namespace}"));
+    let answer = read_text(stream);
+    assert!(
+        answer.starts_with(&format!("40{namespace}{{\"sid\"")),
+        "{answer}"
+    );
+}
+
+/// A masked frame, with the mask that changes nothing.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() < 126);
+    let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn send_text(stream: &mut TcpStream, text: &str) {
+    stream.write_all(&frame(0x81, text.as_bytes())).unwrap();
+}
+
+/// Far more than the backlog of [`base`] holds, in one write.
+fn flood(stream: &mut TcpStream, text: &str) {
+    let one = frame(0x81, text.as_bytes());
+    stream.write_all(&one.repeat(20_000)).unwrap();
+}
+
+fn read_text(stream: &mut TcpStream) -> String {
+    let (first, payload) = read_frame(stream);
+    assert_eq!(first, 0x81, "{payload:?}");
+    String::from_utf8(payload).unwrap()
+}
+
+fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).unwrap();
+    assert!(head[1] < 126);
+    let mut payload = vec![0; usize::from(head[1])];
+    stream.read_exact(&mut payload).unwrap();
+    (head[0], payload)
+}
+
+/// Tells a test what happened on a core.
+struct Teller<T>(Mutex<Sender<T>>);
+
+impl<T> Teller<T> {
+    fn tell(&self, what: T) {
+        self.0.lock().unwrap().send(what).unwrap();
+    }
+}
+
+fn teller<T>() -> (Teller<T>, mpsc::Receiver<T>) {
+    let (sender, receiver) = mpsc::channel();
+    (Teller(Mutex::new(sender)), receiver)
+}
+
+#[test]
+fn a_family_of_namespaces_may_panic() {
+    let server = start(Server::builder().config(base()).namespaces(
+        |name| {
+            assert!(name != "/bad", "on purpose");
+            name.starts_with("/good")
+        },
+        |family| family.on("hello", || "there"),
+    ));
+    let mut client = open_session(&server);
+    send_text(&mut client, "40/bad,");
+    assert_eq!(
+        read_text(&mut client),
+        r#"44/bad,{"message":"Invalid namespace"}"#
+    );
+    join(&mut client, "/good,");
+    send_text(&mut client, r#"42/good,7["hello"]"#);
+    assert_eq!(read_text(&mut client), r#"43/good,7["there"]"#);
+    drop(client);
+    end(&server);
+}
+
+#[test]
+fn a_family_of_namespaces_is_asked_once_for_each_client() {
+    let asked = AtomicUsize::new(0);
+    let (left, reasons) = teller();
+    let server = start(Server::builder().config(base()).namespaces(
+        move |_| asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2),
+        move |family| {
+            family
+                .on("hello", || "there")
+                .on_disconnect(move |reason: DisconnectReason| left.tell(reason))
+        },
+    ));
+    let mut client = open_session(&server);
+    join(&mut client, "/game,");
+    send_text(&mut client, r#"42/game,7["hello"]"#);
+    assert_eq!(read_text(&mut client), r#"43/game,7["there"]"#);
+    send_text(&mut client, "40/refused,");
+    assert!(read_text(&mut client).starts_with("44/refused,"));
+    drop(client);
+    assert_eq!(
+        reasons.recv_timeout(PATIENCE),
+        Ok(DisconnectReason::TransportClose)
+    );
+    end(&server);
+}
