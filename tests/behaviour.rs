@@ -169,3 +169,26 @@ fn a_family_of_namespaces_is_asked_once_for_each_client() {
     );
     end(&server);
 }
+
+#[test]
+fn nothing_follows_the_answer_to_a_close() {
+    let server = start(
+        Server::builder()
+            .config(base())
+            .on_disconnecting(|socket: Socket| {
+                socket.emit("late", ());
+                socket.everyone().emit("late to all", ());
+            }),
+    );
+    let mut client = open_session(&server);
+    join(&mut client, "");
+    client
+        .write_all(&frame(0x88, &1000u16.to_be_bytes()))
+        .unwrap();
+    // RFC 6455 §5.5.1: no data frames behind a Close.
+    while read_frame(&mut client).0 != 0x88 {}
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{rest:?}");
+    end(&server);
+}

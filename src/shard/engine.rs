@@ -116,10 +116,11 @@ impl Engine {
                         Some(_) => DisconnectReason::TransportError,
                         None => DisconnectReason::TransportClose,
                     };
+                    // RFC 6455 §5.5.1: what the user's handlers still say goes before our Close, as nothing may follow it.
+                    self.disconnect_all(reason, cx);
                     if let Some(frame) = reply {
                         cx.hall.write(key, &[&frame]);
                     }
-                    self.disconnect_all(reason, cx);
                     return Flow::Finish;
                 }
             };
