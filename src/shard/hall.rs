@@ -17,6 +17,7 @@ use super::mailbox::{Address, Outbox};
 use super::slots::Slots;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
+use crate::room::cores::CoreSet;
 use crate::room::select::Selection;
 use crate::room::turn::{MessageId, SHARED_MIN, Turn};
 use crate::room::{Change, JoinError, Rooms, ScopeId};
@@ -496,15 +497,21 @@ fn broadcast_elsewhere(
     if state.outbox.cores() < 2 {
         return None;
     }
-    let scope = state.rooms.find_scope(target.scope)?;
-    let mut cores = state.rooms.interest_of(&Selection {
-        scope,
-        to: target.to,
-        to_members: &[],
-        except: &[],
-        except_members: &[],
-        not: None,
-    });
+    let interest = |scope| {
+        state.rooms.interest_of(&Selection {
+            scope,
+            to: target.to,
+            to_members: &[],
+            except: &[],
+            except_members: &[],
+            not: None,
+        })
+    };
+    let mut cores = state
+        .rooms
+        .find_scope(target.scope)
+        .map_or(CoreSet::EMPTY, interest);
+    // An id says itself where its socket lives, whether or not that core's notice of interest has been read here.
     for (home, _) in target.to.iter().filter_map(|name| SocketId::locate(name)) {
         if home < state.outbox.cores() {
             cores.insert(home);
@@ -576,3 +583,6 @@ fn say(turn: &mut Turn, message: Outgoing<'_>) -> MessageId {
         turn.say_shared(frames.freeze())
     }
 }
+
+#[cfg(test)]
+mod tests;
