@@ -192,3 +192,28 @@ fn nothing_follows_the_answer_to_a_close() {
     assert!(rest.is_empty(), "{rest:?}");
     end(&server);
 }
+
+#[test]
+fn a_socket_that_left_holds_up_no_other_of_its_connection() {
+    let server = start(
+        Server::builder()
+            .config(base())
+            .on("slow", async |socket: Socket| {
+                ringhall::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    socket.disconnect(false);
+                });
+                pending::<()>().await;
+            })
+            .namespace("/other", |other| other.on("hello", || "there")),
+    );
+    let mut client = open_session(&server);
+    join(&mut client, "");
+    join(&mut client, "/other,");
+    flood(&mut client, r#"42["slow"]"#);
+    assert_eq!(read_text(&mut client), "41");
+    send_text(&mut client, r#"42/other,7["hello"]"#);
+    assert_eq!(read_text(&mut client), r#"43/other,7["there"]"#);
+    drop(client);
+    end(&server);
+}

@@ -135,6 +135,7 @@ impl Local {
         if !self.hall.is_seated(socket.key()) || !self.clear_seat(socket.key()) {
             return;
         }
+        self.abandon_line(socket.key());
         let context = DisconnectContext::new(socket, reason);
         for handler in &socket.table().disconnecting {
             self.run_detached(|| handler(&context));
@@ -274,6 +275,22 @@ impl Local {
         next.map(|(_, waiting)| waiting)
     }
 
+    /// What waits for a socket that has left is not handled any more; its connection, if it lives on, is read from again at once, however
+    /// long the handler takes that is still at work.
+    fn abandon_line(&self, key: SocketKey) {
+        let (waiting, paused) = match self.lines.borrow_mut().get_mut(&key) {
+            None => return,
+            Some(line) => {
+                line.bytes = 0;
+                (std::mem::take(&mut line.waiting), line.paused.take())
+            }
+        };
+        if let Some(connection) = paused {
+            self.hall.command(Command::Resume { connection });
+        }
+        drop(waiting);
+    }
+
     /// Runs a handler for whose end nothing waits.
     fn run_detached(&self, handler: impl FnOnce() -> Outcome) {
         if let Outcome::Pending(future) = caught(handler) {
@@ -393,6 +410,7 @@ impl Application for Rc<Local> {
     fn websocket_closed(&self, socket: SocketKey, code: CloseCode, reason: &str) {
         let handle = self.websocket(socket);
         self.clear_seat(socket);
+        self.abandon_line(socket);
         if let Some((handle, route)) = handle
             && let Some(handler) = self.shared.routes.on_close(route)
         {
