@@ -217,3 +217,38 @@ fn a_socket_that_left_holds_up_no_other_of_its_connection() {
     drop(client);
     end(&server);
 }
+
+/// Tells when it is dropped.
+struct Guard(Sender<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn handlers_for_a_socket_that_is_gone_are_not_kept() {
+    let (sender, dropped) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let server = start(
+        Server::builder()
+            .config(base())
+            .on_disconnect(move |socket: Socket| {
+                let guard = Guard(sender.lock().unwrap().clone());
+                ringhall::spawn(async move {
+                    tokio::task::yield_now().await;
+                    let (kept, same) = (socket.clone(), guard);
+                    // It holds the socket that holds it.
+                    socket.on("never", move || {
+                        let _ = (&kept, &same);
+                    });
+                });
+            }),
+    );
+    let mut client = open_session(&server);
+    join(&mut client, "");
+    drop(client);
+    dropped.recv_timeout(PATIENCE).expect("the handler is let go");
+    end(&server);
+}

@@ -596,8 +596,11 @@ impl Socket {
         }
     }
 
+    /// Not for a socket that is gone: nobody would clear its table any more, and a closure that holds the socket would keep both for ever.
     fn own(&self, change: impl FnOnce(&mut Own)) {
-        change(self.0.own.borrow_mut().get_or_insert_default());
+        if self.is_connected() {
+            change(self.0.own.borrow_mut().get_or_insert_default());
+        }
     }
 
     fn add(&self, event: &str, handler: LocalEventHandler, once: bool) {
