@@ -252,3 +252,38 @@ fn handlers_for_a_socket_that_is_gone_are_not_kept() {
     dropped.recv_timeout(PATIENCE).expect("the handler is let go");
     end(&server);
 }
+
+/// Panics when it is dropped, once.
+struct Bomb(bool);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!std::mem::take(&mut self.0), "on purpose");
+    }
+}
+
+#[test]
+fn a_handler_that_panics_when_it_is_dropped_harms_nobody() {
+    let server = start(
+        Server::builder()
+            .config(base())
+            .on_connection(|socket: Socket| {
+                let bomb = Bomb(true);
+                socket.on("bomb", move || {
+                    let _ = &bomb;
+                });
+            })
+            .on("hello", || "there"),
+    );
+    let mut first = open_session(&server);
+    join(&mut first, "");
+    let mut second = open_session(&server);
+    join(&mut second, "");
+    send_text(&mut first, "41");
+    // Handled on the same core behind it.
+    join(&mut first, "");
+    send_text(&mut second, r#"427["hello"]"#);
+    assert_eq!(read_text(&mut second), r#"437["there"]"#);
+    drop((first, second));
+    end(&server);
+}

@@ -153,7 +153,11 @@ impl Local {
         for handler in socket.own_disconnect() {
             self.run_detached(|| handler(&context));
         }
-        socket.forget();
+        // The user's closures are dropped here, and may panic in it.
+        caught(|| {
+            socket.forget();
+            Outcome::Done
+        });
     }
 
     // ---- seats ----
