@@ -194,6 +194,21 @@ fn nothing_follows_the_answer_to_a_close() {
 }
 
 #[test]
+fn waiting_for_the_server_on_one_of_its_cores_is_refused() {
+    let server = start(
+        Server::builder()
+            .config(base())
+            .on("wait", |server: Server| server.wait().is_err()),
+    );
+    let mut client = open_session(&server);
+    join(&mut client, "");
+    send_text(&mut client, r#"421["wait"]"#);
+    assert_eq!(read_text(&mut client), "431[true]");
+    drop(client);
+    end(&server);
+}
+
+#[test]
 fn a_socket_that_left_holds_up_no_other_of_its_connection() {
     let server = start(
         Server::builder()

@@ -228,7 +228,8 @@ impl Server {
     /// Waits until the server has ended. Of several waiting threads each gets the answer once all cores have ended.
     ///
     /// # Errors
-    /// What a core ended of, if not of a shutdown.
+    /// What a core ended of, if not of a shutdown. Called on one of the server's own cores, in a handler or a task, it would wait
+    /// for itself: that is an error at once.
     ///
     /// ```
     /// # fn f(server: &ringhall::Server) -> ringhall::Result<()> {
@@ -236,6 +237,10 @@ impl Server {
     /// # }
     /// ```
     pub fn wait(&self) -> Result<()> {
+        if thread::current().is_some_and(|hall| self.shared.is_home_of(&hall)) {
+            let source = std::io::Error::other("a core of the server cannot wait for its own end");
+            return Err(crate::Error::system("wait for the server")(source));
+        }
         self.shared.cores().map_or(Ok(()), Cores::wait)
     }
 }
