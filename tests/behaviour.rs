@@ -233,6 +233,32 @@ fn a_socket_that_left_holds_up_no_other_of_its_connection() {
     end(&server);
 }
 
+#[test]
+fn a_websocket_that_waits_for_its_handler_can_be_closed() {
+    let server = start(Server::builder().config(base()).websocket(
+        "/slow",
+        async |socket: WebSocket, _: OwnedMessage| {
+            ringhall::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                socket.close(CloseCode::NORMAL, "");
+            });
+            pending::<()>().await;
+        },
+    ));
+    let mut client = open(&server, "/slow");
+    flood(&mut client, "a message that nobody gets round to");
+    assert_eq!(read_frame(&mut client).0, 0x88);
+    client
+        .write_all(&frame(0x88, &1000u16.to_be_bytes()))
+        .unwrap();
+    let mut rest = Vec::new();
+    client
+        .read_to_end(&mut rest)
+        .expect("the server closes in good order");
+    assert!(rest.is_empty(), "{rest:?}");
+    end(&server);
+}
+
 /// Tells when it is dropped.
 struct Guard(Sender<()>);
 

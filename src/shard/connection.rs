@@ -265,6 +265,8 @@ impl Connection {
                     cx.hall.write(key, &[&frame]);
                     // RFC 6455 §5.5.1: no data frames behind a Close, so no broadcast may reach it while it waits for the peer's.
                     cx.hall.silence(plain.socket);
+                    // Messages are thrown away from now on, so none waits for a handler; and the peer's Close has to be read.
+                    cx.hall.command(Command::Resume { connection: key });
                 }
                 Flow::Continue
             }
