@@ -259,6 +259,37 @@ fn a_websocket_that_waits_for_its_handler_can_be_closed() {
     end(&server);
 }
 
+#[test]
+fn who_hangs_up_while_a_handler_dawdles_is_noticed() {
+    let ((left, reasons), (begun, beginnings)) = (teller(), teller());
+    let config = Config {
+        ping_interval: Duration::from_millis(50),
+        ping_timeout: Duration::from_millis(50),
+        ..base()
+    };
+    let server = start(
+        Server::builder()
+            .config(config)
+            .on("first", move || begun.tell(()))
+            .on("slow", async || pending::<()>().await)
+            .on_disconnect(move |reason: DisconnectReason| left.tell(reason)),
+    );
+    let mut client = open_session(&server);
+    join(&mut client, "");
+    // The first and what makes the server stop reading, in one piece; then what it does not read any more, little enough
+    // to lie before its door together with the FIN.
+    let mut piece = frame(0x81, br#"42["first"]"#);
+    piece.extend(frame(0x81, br#"42["slow"]"#).repeat(100));
+    client.write_all(&piece).unwrap();
+    beginnings.recv_timeout(PATIENCE).unwrap();
+    client.write_all(&piece).unwrap();
+    drop(client);
+    reasons
+        .recv_timeout(PATIENCE)
+        .expect("a connection that nobody is at the other end of ends");
+    end(&server);
+}
+
 /// Tells when it is dropped.
 struct Guard(Sender<()>);
 
@@ -290,7 +321,9 @@ fn handlers_for_a_socket_that_is_gone_are_not_kept() {
     let mut client = open_session(&server);
     join(&mut client, "");
     drop(client);
-    dropped.recv_timeout(PATIENCE).expect("the handler is let go");
+    dropped
+        .recv_timeout(PATIENCE)
+        .expect("the handler is let go");
     end(&server);
 }
 

@@ -396,6 +396,7 @@ impl Reactor for Fake {
                 from,
                 result,
             },
+            Completion::HungUp { key } => Completion::HungUp { key },
             Completion::Closed { key } => Completion::Closed { key },
             Completion::Woken => Completion::Woken,
         })

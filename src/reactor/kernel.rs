@@ -401,11 +401,14 @@ impl Kernel {
             return self.count_stale();
         };
         conn.hangup = Hangup::Seen;
+        if conn.closing {
+            self.close_if_let_go(key);
+            return None;
+        }
         if conn.is_receiving() {
             self.hung_up.push(key);
         }
-        self.close_if_let_go(key);
-        None
+        Some(Completion::HungUp { key })
     }
 
     fn close_if_let_go(&mut self, key: ConnKey) {

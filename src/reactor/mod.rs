@@ -74,6 +74,9 @@ pub(crate) enum Completion<B> {
         key: ConnKey,
         result: io::Result<()>,
     },
+    /// The peer has hung up (FIN, RST), once for a connection, and also while nothing is received from it. What it
+    /// sent before may still be received.
+    HungUp { key: ConnKey },
     /// The one send in flight ended. `Ok(n)`: `n` bytes from `from` on were taken (a short send is possible).
     Sent {
         key: ConnKey,

@@ -94,6 +94,8 @@ pub(crate) struct Connection {
     pub(crate) carry: Vec<u8>,
     /// The peer's FIN came while reading was paused, and counts when it resumes.
     pub(crate) finished_while_paused: bool,
+    /// The peer has hung up; what it sent before may still be unread.
+    pub(crate) hung_up: bool,
 }
 
 impl Connection {
@@ -109,6 +111,7 @@ impl Connection {
             outbound: None,
             carry: Vec::new(),
             finished_while_paused: false,
+            hung_up: false,
         }
     }
 

@@ -238,6 +238,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     self.hall.with_turn(|turn, _| turn.unmark(key.slot));
                 }
             }
+            Completion::HungUp { key } => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.hung_up = true;
+                }
+            }
             Completion::Woken => {}
         }
     }
@@ -371,8 +376,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             let Some((key, connection)) = self.connections.at(slot) else {
                 continue;
             };
-            if connection.end == End::Open && connection.pause.application > 0 {
-                // Nothing is read for the application's sake, so a sign of life would not be seen.
+            if connection.end == End::Open
+                && connection.pause.application > 0
+                && !connection.hung_up
+            {
+                // Nothing is read for the application's sake, so a sign of life would not be seen. Of a peer that has hung up
+                // none is to come: it has the usual time, so that a handler that never ends does not keep its connection for ever.
                 self.wheel.schedule(slot, now_ms + PAUSED_AGAIN_MS);
             } else {
                 self.with_connection(key, |connection, cx| connection.handle_timeout(key, cx));

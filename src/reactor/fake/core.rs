@@ -43,6 +43,8 @@ pub(super) struct Conn {
     /// Shutdowns that were asked for and have not happened yet.
     pub(super) endings: Vec<Ending>,
     pub(super) close: Option<Close>,
+    /// Its hanging up was told.
+    pub(super) hung_up: bool,
 }
 
 #[derive(Default)]
@@ -119,7 +121,15 @@ impl Conn {
             .send
             .as_ref()
             .is_some_and(|send| room || send.delay > 0);
-        receives || sends || !self.endings.is_empty() || self.close.is_some()
+        let hangs_up = self.is_hung_up(stream).is_some();
+        receives || sends || hangs_up || !self.endings.is_empty() || self.close.is_some()
+    }
+
+    /// Whose hanging up is to be told, if it is.
+    fn is_hung_up(&self, stream: &Stream) -> Option<ConnKey> {
+        let gone = stream.client_finished || stream.reset;
+        self.key
+            .filter(|_| gone && !self.hung_up && self.close.is_none())
     }
 }
 
@@ -155,6 +165,10 @@ impl State {
             self.end(&mut conn);
             self.send(core, &mut conn);
             self.receive(core, &mut conn);
+            if let Some(key) = conn.is_hung_up(&self.streams[conn.stream]) {
+                conn.hung_up = true;
+                self.complete(core, Completion::HungUp { key });
+            }
             if self.close(core, &mut conn) {
                 self.cores[core].closed.push(descriptor);
             } else {
@@ -196,6 +210,7 @@ impl State {
                 send: None,
                 endings: Vec::new(),
                 close: None,
+                hung_up: false,
             };
             place.open.insert(descriptor, conn);
             let port = 1024 + (stream % 60_000) as u16;
@@ -391,5 +406,6 @@ fn order_of(completion: &Completion<Vec<u8>>) -> (u8, u64) {
         }
         Completion::Sent { key: of, .. } => (2, key(of)),
         Completion::Woken => (3, 0),
+        Completion::HungUp { key: of } => (4, key(of)),
     }
 }

@@ -49,7 +49,7 @@ impl Echo {
         let key = match completion {
             Completion::Accepted { descriptor, .. } => return self.start(descriptor),
             Completion::AcceptFailed { .. } => return self.reactor.accept(),
-            Completion::Woken => return,
+            Completion::Woken | Completion::HungUp { .. } => return,
             Completion::Closed { key } => {
                 self.conn(key).closing = false;
                 return self.vacant.push(key.slot);

@@ -210,7 +210,7 @@ impl Echo {
                 }
             }
             Completion::AcceptFailed { error } => panic!("accept failed: {error}"),
-            Completion::Woken => {}
+            Completion::Woken | Completion::HungUp { .. } => {}
         }
     }
 
