@@ -9,11 +9,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::room::cores::CoreSet;
+
+mod sleep;
+#[cfg(test)]
+mod tests;
+
+use sleep::Sleep;
 
 /// Mails a mailbox holds before posters keep the rest themselves. Worst case: 4096 × 32 bytes and what the mails share.
 const CAPACITY: usize = 4096;
@@ -21,18 +27,14 @@ const CAPACITY: usize = 4096;
 /// Where mail for one core goes; known to every core and to the server handle.
 pub(crate) struct Address<M> {
     sender: Sender<M>,
-    sleep: Arc<Sleep>,
+    sleep: Arc<Sleep<AtomicBool>>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
-
-/// Whether a core sleeps: on a cache line of its own, as every poster reads it.
-#[repr(align(128))]
-pub(crate) struct Sleep(AtomicBool);
 
 /// A core's own end.
 pub(crate) struct Mailbox<M> {
     receiver: Receiver<M>,
-    sleep: Arc<Sleep>,
+    sleep: Arc<Sleep<AtomicBool>>,
 }
 
 /// A new mailbox and its address. `wake` is called by posters that are no cores when the core sleeps.
@@ -46,7 +48,7 @@ pub(crate) fn with_capacity<M>(
     wake: Box<dyn Fn() + Send + Sync>,
 ) -> (Address<M>, Mailbox<M>) {
     let (sender, receiver) = crossbeam_channel::bounded(capacity);
-    let sleep = Arc::new(Sleep(AtomicBool::new(false)));
+    let sleep = Arc::new(Sleep::new(AtomicBool::new(false)));
     (
         Address {
             sender,
@@ -70,31 +72,19 @@ impl<M> Mailbox<M> {
 
     /// Announces sleep. `false`: there is mail, so do not sleep (the announcement is taken back).
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.sleep.0.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if self.receiver.is_empty() {
-            return true;
-        }
-        self.awake();
-        false
+        self.sleep.fall_asleep(|| self.receiver.is_empty())
     }
 
     pub(crate) fn awake(&self) {
-        self.sleep.0.store(false, Ordering::SeqCst);
+        self.sleep.awake();
     }
 }
 
 impl<M> Address<M> {
-    /// True once for each sleep: the caller that gets it does the waking.
-    fn must_be_woken(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.sleep.0.load(Ordering::SeqCst) && self.sleep.0.swap(false, Ordering::SeqCst)
-    }
-
     /// Posts from a thread that is no core; waits while the mailbox is full. `false`: the core has ended.
     pub(crate) fn post_blocking(&self, mail: M) -> bool {
         let sent = self.sender.send(mail).is_ok();
-        if sent && self.must_be_woken() {
+        if sent && self.sleep.must_be_woken() {
             (self.wake)();
         }
         sent
@@ -192,7 +182,11 @@ impl<M> Outbox<M> {
     pub(crate) fn take_sleepers(&mut self) -> CoreSet {
         let mut sleepers = std::mem::replace(&mut self.posted, CoreSet::EMPTY);
         for core in sleepers.iter() {
-            if !self.addresses.get(core).is_some_and(Address::must_be_woken) {
+            if !self
+                .addresses
+                .get(core)
+                .is_some_and(|address| address.sleep.must_be_woken())
+            {
                 sleepers.remove(core);
             }
         }
