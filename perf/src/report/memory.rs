@@ -65,8 +65,10 @@ pub(crate) fn report(bench: &Bench) -> io::Result<ExitCode> {
         let after = server.resident_bytes()?;
         let each = after.saturating_sub(before) / bench.connections.max(1);
         let first_kib = before.saturating_sub(empty) / 1024;
+        let from_empty = after.saturating_sub(empty) / (FIRST + bench.connections);
         println!(
-            "{kind:<4} {each:>6} B each   (limit {LIMIT}, aim {AIM}; empty {} KiB, the first {FIRST} {first_kib} KiB)",
+            "{kind:<4} {each:>6} B each   (limit {LIMIT}, aim {AIM}; empty {} KiB, the first {FIRST} {first_kib} KiB; \
+             {from_empty} B each from the first on)",
             empty / 1024
         );
         worst = worst.max(each);
