@@ -44,7 +44,6 @@ pub(crate) struct Local {
 }
 
 /// What sits in a seat, by the slot of its key.
-#[derive(Clone)]
 enum Seat {
     Empty,
     WebSocket {
@@ -181,26 +180,20 @@ impl Local {
         }
     }
 
-    fn seated(&self, key: SocketKey) -> Option<Seat> {
-        let seats = self.seats.borrow();
-        seats
-            .get(key.slot as usize)
-            .filter(|seat| seat.key() == Some(key))
-            .cloned()
-    }
-
     fn socket(&self, key: SocketKey) -> Option<Socket> {
-        match self.seated(key)? {
-            Seat::Socket(socket) => Some(socket),
+        match self.seats.borrow().get(key.slot as usize)? {
+            Seat::Socket(socket) if socket.key() == key => Some(socket.clone()),
             _ => None,
         }
     }
 
     fn websocket(&self, key: SocketKey) -> Option<(WebSocket, usize)> {
-        match self.seated(key)? {
-            Seat::WebSocket { key, id, route } => {
-                Some((self.websocket_handle(key, id, route)?, route))
-            }
+        match self.seats.borrow().get(key.slot as usize)? {
+            Seat::WebSocket {
+                key: seated,
+                id,
+                route,
+            } if *seated == key => Some((self.websocket_handle(key, *id, *route)?, *route)),
             _ => None,
         }
     }
