@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::arguments::{self, Args, Arguments, DecodeError, EncodeError};
+use super::arguments::{self, Args, DecodeError, EncodeError};
 
 #[cfg(test)]
 mod tests;
@@ -300,14 +300,6 @@ impl Payload {
         list.strip_prefix('[')
             .and_then(|list| list.strip_suffix(']'))
             .unwrap_or_default()
-    }
-
-    /// The same as an encoded argument list.
-    pub(crate) fn to_arguments(&self) -> Arguments {
-        Arguments {
-            json: self.list().into(),
-            attachments: self.attachments.to_vec(),
-        }
     }
 }
 

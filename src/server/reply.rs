@@ -53,7 +53,7 @@ impl Ack {
     pub fn send<T: Serialize>(self, answer: T) {
         if let Some((socket, id)) = self.to {
             match Arguments::of(&answer) {
-                Ok(arguments) => socket.acknowledge(id, &arguments),
+                Ok(arguments) => socket.acknowledge(id, &arguments.json, &arguments.attachments),
                 Err(error) => {
                     log::debug!(
                         "{}: the answer to event {id} was not sent: {error}",
@@ -72,7 +72,8 @@ impl Ack {
     /// If `answer` cannot be written as JSON. Nothing was sent then.
     pub fn try_send<T: Serialize>(self, answer: T) -> Result<(), EncodeError> {
         if let Some((socket, id)) = self.to {
-            socket.acknowledge(id, &Arguments::of(&answer)?);
+            let Arguments { json, attachments } = Arguments::of(&answer)?;
+            socket.acknowledge(id, &json, &attachments);
         }
         Ok(())
     }
@@ -80,7 +81,7 @@ impl Ack {
     /// Answers with arguments that are encoded already, such as those of another event.
     pub fn send_raw(self, payload: &Payload) {
         if let Some((socket, id)) = self.to {
-            socket.acknowledge(id, &payload.to_arguments());
+            socket.acknowledge(id, payload.list().as_bytes(), payload.attachments());
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::arguments::{Args, Arguments, DecodeError};
+use super::arguments::{Args, DecodeError};
 use super::binary::Payload;
 use super::broadcast::Broadcast;
 use super::emit::{self, EmitError};
@@ -526,16 +526,11 @@ impl Socket {
         self.deliver(&text, &[], false);
     }
 
-    pub(crate) fn acknowledge(&self, id: u64, args: &Arguments) {
-        emit::with_ack(
-            &self.0.namespace,
-            id,
-            &args.json,
-            &args.attachments,
-            |body| {
-                self.deliver(body, &args.attachments, false);
-            },
-        );
+    /// Answers event `id`. `list` is an argument list without brackets.
+    pub(crate) fn acknowledge(&self, id: u64, list: &[u8], attachments: &[Bytes]) {
+        emit::with_ack(&self.0.namespace, id, list, attachments, |body| {
+            self.deliver(body, attachments, false);
+        });
     }
 
     /// The handlers of this socket for an event; those for once are taken out.
