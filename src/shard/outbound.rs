@@ -11,24 +11,32 @@ use crate::room::turn::Piece;
 #[derive(Default)]
 pub(crate) struct Pool {
     free: Vec<Vec<u8>>,
+    /// The capacities in `free`, added up.
+    held_bytes: usize,
 }
 
-/// At most so many vectors of at most so many bytes are kept: 1 MiB a core.
-const POOL_LEN: usize = 64;
-const POOLED_MAX: usize = 16 * 1024;
+/// What a pool holds at most: enough for a burst to a room of thousands, which has one small vector in flight for each member.
+const POOL_BYTES: usize = 1024 * 1024;
+/// A longer vector is not kept: it would take the place of many.
+const POOLED_MAX: usize = 64 * 1024;
+/// A shorter one costs more to keep than to make, and there would be no end of them.
+const POOLED_MIN: usize = 16;
 
 impl Pool {
     fn take(&mut self) -> Vec<u8> {
-        self.free.pop().unwrap_or_default()
+        let bytes = self.free.pop().unwrap_or_default();
+        self.held_bytes -= bytes.capacity();
+        bytes
     }
 
     /// Gives a buffer back after its send.
     pub(crate) fn recycle(&mut self, buffer: SendBuffer) {
         if let SendBuffer::Copied(mut bytes) = buffer
-            && bytes.capacity() <= POOLED_MAX
-            && self.free.len() < POOL_LEN
+            && (POOLED_MIN..=POOLED_MAX).contains(&bytes.capacity())
+            && self.held_bytes + bytes.capacity() <= POOL_BYTES
         {
             bytes.clear();
+            self.held_bytes += bytes.capacity();
             self.free.push(bytes);
         }
     }
@@ -122,9 +130,20 @@ mod tests {
         pool.recycle(SendBuffer::Copied(Vec::with_capacity(POOLED_MAX + 1)));
         pool.recycle(SendBuffer::Shared(Bytes::from_static(b"x")));
         assert!(pool.free.is_empty());
-        for _ in 0..2 * POOL_LEN {
-            pool.recycle(SendBuffer::Copied(Vec::with_capacity(10)));
+        for _ in 0..100 {
+            pool.recycle(SendBuffer::Copied(Vec::with_capacity(POOLED_MAX)));
         }
-        assert_eq!(pool.free.len(), POOL_LEN);
+        assert_eq!(pool.free.len(), POOL_BYTES / POOLED_MAX);
+        assert!(pool.take().is_empty());
+        assert_eq!(pool.held_bytes, POOL_BYTES - POOLED_MAX);
+    }
+
+    #[test]
+    fn the_pool_keeps_a_burst_of_small_vectors() {
+        let mut pool = Pool::default();
+        for _ in 0..2000 {
+            pool.recycle(SendBuffer::Copied(Vec::with_capacity(100)));
+        }
+        assert_eq!(pool.free.len(), 2000);
     }
 }
