@@ -90,12 +90,19 @@ pub(crate) struct Connection {
     pub(crate) send_submitted: bool,
     /// Behind the send in flight. `None` on a connection that keeps up.
     pub(crate) outbound: Option<Box<Outbound>>,
-    /// What came in while reading was paused: at most the buffers that were under way when the pause began.
-    pub(crate) carry: Vec<u8>,
-    /// The peer's FIN came while reading was paused, and counts when it resumes.
-    pub(crate) finished_while_paused: bool,
     /// The peer has hung up; what it sent before may still be unread.
     pub(crate) hung_up: bool,
+    /// `None` on a connection that was not paused in the middle of its input.
+    pub(crate) held: Option<Box<Held>>,
+}
+
+/// What came in while reading was paused, and counts when it resumes.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// At most the buffers that were under way when the pause began.
+    pub(crate) bytes: Vec<u8>,
+    /// The peer's FIN.
+    pub(crate) finished: bool,
 }
 
 impl Connection {
@@ -109,9 +116,8 @@ impl Connection {
             receive_submitted: false,
             send_submitted: false,
             outbound: None,
-            carry: Vec::new(),
-            finished_while_paused: false,
             hung_up: false,
+            held: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use super::Shard;
 use super::application::Application;
 use super::command::Command;
-use super::connection::{self, Context, End};
+use super::connection::{self, Context, End, Held};
 use crate::reactor::{ConnKey, Reactor};
 use crate::wire::close::CloseCode;
 
@@ -36,7 +36,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
         connection.end = End::Saying;
         connection.end_deadline_ms = now_ms + self.settings.linger_ms;
-        connection.carry = Vec::new();
+        connection.held = None;
         if connection.pause.is_on() && !connection.receive_submitted {
             // Reading goes on, into nothing, so that the peer's FIN is seen.
             connection.pause = connection::Pause::default();
@@ -71,7 +71,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         connection.end = End::Aborting;
         connection.end_deadline_ms = now_ms + self.settings.linger_ms;
         connection.outbound = None;
-        connection.carry = Vec::new();
+        connection.held = None;
         self.reactor
             .shutdown(key, connection.descriptor, Shutdown::Both);
         if was_open {
@@ -144,13 +144,15 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             return;
         }
-        let mut carry = std::mem::take(&mut connection.carry);
-        let finished = std::mem::take(&mut connection.finished_while_paused);
+        let Held {
+            mut bytes,
+            finished,
+        } = connection.held.take().map(|held| *held).unwrap_or_default();
         if !connection.receive_submitted && !finished {
             self.start_receiving(key);
         }
-        if !carry.is_empty() {
-            self.received(key, &mut carry);
+        if !bytes.is_empty() {
+            self.received(key, &mut bytes);
         }
         if finished {
             self.with_connection(key, |connection, cx| connection.handle_end(false, cx));

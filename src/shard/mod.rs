@@ -277,7 +277,8 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         }
         if connection.pause.is_on() {
-            connection.carry.extend_from_slice(bytes);
+            let held = connection.held.get_or_insert_default();
+            held.bytes.extend_from_slice(bytes);
             return;
         }
         self.with_connection(key, |connection, cx| {
@@ -299,7 +300,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 self.start_receiving(key);
             }
             End::Open if connection.pause.is_on() && result.is_ok() => {
-                connection.finished_while_paused = true
+                connection.held.get_or_insert_default().finished = true
             }
             End::Open => self.with_connection(key, |connection, cx| {
                 connection.handle_end(result.is_err(), cx)
