@@ -86,7 +86,7 @@ fn malformed_requests() -> Vec<(String, &'static [u16])> {
         (more(&format!("X: {}", "y".repeat(20_000))), &[431]),
         (but("/echo", &format!("/{}", "e".repeat(9000))), &[414]),
         (but("/echo", "/nowhere"), &[404]),
-        ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".into(), &[400]),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n".into(), &[400]),
         ("GET /\r\n\r\n".into(), &[400]),
         ("\r\n\r\n\r\n\r\n".into(), &[400]),
         ("GET / HTTP/1.1\r\n\r\n".into(), &[400]),
