@@ -92,7 +92,7 @@ fn h7_events_that_wait_for_a_slow_handler_are_bounded() {
         // Its handler waits for the other core's count, and so do the events behind it.
         let mut socket = Client::socket_io(program.address);
         let bytes = frame(TEXT, br#"42["x"]"#).repeat(4096);
-        send_without_reading(&mut socket, &bytes, 1 << 24, serve);
+        send_without_reading(&mut socket, &bytes, 1 << 22, serve);
     });
 }
 

@@ -44,10 +44,10 @@ fn server() -> crate::Running {
             tokio::time::sleep(Duration::from_millis(1)).await;
             panic!("on purpose")
         })
-        .on("answer", || Bomb)
+        .on("answer", || Data(Bomb))
         .on("answer later", async || {
             tokio::task::yield_now().await;
-            Bomb
+            Data(Bomb)
         })
         .on("ack", |ack: Ack| ack.send(Bomb))
         .on("emit", |socket: Socket| {
