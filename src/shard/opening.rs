@@ -105,6 +105,12 @@ fn decide<A: Application>(
         Ok(request) => request,
         Err(error) => return refuse(key, &error.into(), cx),
     };
+    // An HTTP/1.0 request may do without.
+    if request.minor_version == 1
+        && let Err(refusal) = handshake::check_host(&request)
+    {
+        return refuse(key, &refusal, cx);
+    }
     let handshake = || Handshake::new(head, peer, cx.now_ms);
     match cx.app.route(&request) {
         Route::WebSocket {

@@ -124,8 +124,8 @@ fn check_request_line(request: &Request<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// RFC 6455 §4.2.1, item 2; RFC 9112 §3.2 demands 400 where Host is missing, repeated or invalid.
-fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
+/// RFC 6455 §4.2.1, item 2; RFC 9112 §3.2 demands 400 where Host is missing, repeated or invalid, also of requests that open nothing.
+pub(crate) fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
     let mut hosts = request.headers("host");
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_authority(host) => Ok(()),
