@@ -23,7 +23,7 @@ use super::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
 use crate::pages::Pages;
 use crate::ring::{Buffer, Event, Op, Ring, Sizes, Tag};
 
-use accepting::{Listener, peer_of};
+use accepting::{FEW, Listener, peer_of};
 use conn::{Conn, Hangup, Receiving, live};
 use doorbell::Doorbell;
 pub(crate) use support::{Unsupported, check_support};
@@ -80,6 +80,12 @@ pub(crate) struct Kernel {
     ring: Ring<Outgoing>,
     listeners: Vec<Listener>,
     accepting_ended: bool,
+    /// Direct descriptors in use.
+    descriptors: u32,
+    /// Many of them are in use: connections are accepted one at a time.
+    scarce: bool,
+    /// It was said that all of them are in use, and not many have come free since.
+    told_full: bool,
     /// By slot.
     conns: Pages<Conn>,
     /// Connections to be armed again as soon as buffers are posted, the longest waiting first. An entry whose connection is no longer
@@ -114,10 +120,14 @@ impl Kernel {
                 armed: false,
             })
             .collect();
+        let files = ring.files();
         Ok(Kernel {
             ring,
             listeners,
             accepting_ended: false,
+            descriptors: 0,
+            scarce: files < FEW,
+            told_full: false,
             conns: Pages::default(),
             starved: VecDeque::new(),
             hung_up: Vec::new(),
@@ -381,7 +391,11 @@ impl Kernel {
                 self.waker.acknowledge();
                 result.ok().map(|_| Completion::Woken)
             }
-            // A cancel that found nothing came too late; what it was to cancel says so itself. A refused descriptor is nobody's any more.
+            Op::Refuse => {
+                self.descriptor_freed();
+                None
+            }
+            // A cancel that found nothing came too late; what it was to cancel says so itself.
             _ => None,
         }
     }
@@ -425,6 +439,7 @@ impl Kernel {
         };
         // Whatever the close said: the descriptor is gone.
         *conn = Conn::VACANT;
+        self.descriptor_freed();
         Some(Completion::Closed { key })
     }
 }

@@ -16,10 +16,11 @@ use std::collections::VecDeque;
 use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -143,6 +144,7 @@ pub(crate) struct Ring<L: AsRef<[u8]> + 'static> {
     backlog: VecDeque<squeue::Entry>,
     /// Receives that the kernel may have, so that a dropped ring knows when its pool is free.
     receives: usize,
+    files: u32,
     can_install: bool,
 }
 
@@ -164,7 +166,7 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
             .build(sizes.submissions)
             .map_err(at(Step::Setup))?;
         let can_install = check_operations(&uring)?;
-        register_files(&uring, sizes.files).map_err(at(Step::Files))?;
+        let files = register_files(&uring, sizes.files).map_err(at(Step::Files))?;
         let invalid = SetupError {
             step: Step::Buffers,
             errno: Errno::INVAL,
@@ -186,6 +188,7 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
             flight: Flight::new(),
             backlog: VecDeque::new(),
             receives: 0,
+            files,
             can_install,
         })
     }
@@ -196,6 +199,20 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
             .allocate_file_index(true)
             .build();
         self.push(entry, Tag::new(Op::Accept, listener, 0));
+    }
+
+    /// The same for one connection. The kernel accepts first and looks for a direct descriptor then: an accept without a free one costs a
+    /// connection, and a multishot accept cannot be told to stop before that.
+    pub(crate) fn accept_one(&mut self, listener: u32, fd: BorrowedFd<'_>) {
+        let entry = opcode::Accept::new(Fd(fd.as_raw_fd()), ptr::null_mut(), ptr::null_mut())
+            .file_index(Some(DestinationSlot::auto_target()))
+            .build();
+        self.push(entry, Tag::new(Op::Accept, listener, 0));
+    }
+
+    /// How many direct descriptors there are.
+    pub(crate) fn files(&self) -> u32 {
+        self.files
     }
 
     /// Whether [`Ring::install`] works here (Linux 6.8).
@@ -543,8 +560,8 @@ fn check_operations(uring: &IoUring) -> Result<bool, SetupError> {
     }
 }
 
-/// Makes the table of direct descriptors as large as asked for, or as `RLIMIT_NOFILE` and memory allow.
-fn register_files(uring: &IoUring, wanted: u32) -> std::io::Result<()> {
+/// Makes the table of direct descriptors as large as asked for, or as `RLIMIT_NOFILE` and memory allow; gives its size.
+fn register_files(uring: &IoUring, wanted: u32) -> std::io::Result<u32> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let mut files = wanted
         .min(u32::try_from(limit).unwrap_or(u32::MAX))
@@ -556,7 +573,7 @@ fn register_files(uring: &IoUring, wanted: u32) -> std::io::Result<()> {
             {
                 files /= 2
             }
-            result => return result,
+            result => return result.map(|()| files),
         }
     }
 }

@@ -77,7 +77,8 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Resul
     let mut threads = Vec::new();
     for (core, (listeners, mailbox)) in listeners.cores.into_iter().zip(mailboxes).enumerate() {
         let sizes = Sizes {
-            files: config.max_connections,
+            // Those that are being refused hold a descriptor for a moment, too.
+            files: config.max_connections.saturating_add(BEING_REFUSED),
             ..Sizes::default()
         };
         let start = Start {
@@ -113,6 +114,9 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Resul
     }
     Ok(server)
 }
+
+/// Connections on one core that are being refused at a time; beyond these the core rests from accepting until one is closed.
+const BEING_REFUSED: u32 = 64;
 
 /// One core's thread, from its start to its end.
 fn serve(start: Start) -> std::io::Result<()> {

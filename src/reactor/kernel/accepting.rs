@@ -9,8 +9,11 @@ use rustix::io::Errno;
 use rustix::net::getpeername;
 
 use super::Kernel;
-use crate::reactor::{Completion, Descriptor};
-use crate::ring::Buffer;
+use crate::reactor::{Completion, Descriptor, Reactor};
+use crate::ring::{Buffer, Op, Tag};
+
+/// A table of direct descriptors smaller than this is never left to a multishot accept.
+pub(super) const FEW: u32 = 256;
 
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -35,6 +38,7 @@ impl Kernel {
         }
         match result {
             Ok(descriptor) => {
+                self.descriptor_taken();
                 self.rearm_accept(index);
                 self.introduce(descriptor)
             }
@@ -44,9 +48,17 @@ impl Kernel {
                 self.rearm_accept(index);
                 None
             }
-            Err(errno) => Some(Completion::AcceptFailed {
-                error: errno.into(),
-            }),
+            // Now one at a time.
+            Err(Errno::CANCELED) => {
+                self.rearm_accept(index);
+                None
+            }
+            Err(errno) => {
+                self.scarce |= matches!(errno, Errno::NFILE | Errno::MFILE);
+                Some(Completion::AcceptFailed {
+                    error: errno.into(),
+                })
+            }
         }
     }
 
@@ -69,7 +81,57 @@ impl Kernel {
         }
     }
 
+    /// A direct descriptor is free again.
+    pub(super) fn descriptor_freed(&mut self) {
+        debug_assert!(self.descriptors > 0, "it was counted when it came");
+        self.descriptors = self.descriptors.saturating_sub(1);
+        if !self.scarce {
+            return;
+        }
+        let files = self.ring.files();
+        if self.descriptors <= files / 4 {
+            self.scarce = files < FEW;
+            self.told_full = false;
+        }
+        self.accept();
+    }
+
+    /// From half of the table on descriptors count as scarce: a multishot accept takes all that wait in one go, and must not meet the end
+    /// of the table.
+    fn descriptor_taken(&mut self) {
+        self.descriptors += 1;
+        if !self.scarce && self.descriptors > self.ring.files() / 2 {
+            self.scarce = true;
+            self.cancel_accepts();
+        }
+        if self.descriptors >= self.ring.files() && !self.told_full {
+            self.told_full = true;
+            self.own.push_back(Completion::AcceptFailed {
+                error: Errno::MFILE.into(),
+            });
+        }
+    }
+
+    fn cancel_accepts(&mut self) {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if listener.armed {
+                self.ring.cancel(Tag::new(Op::Accept, index as u32, 0));
+            }
+        }
+    }
+
+    /// Whether there is a descriptor for one more accept. As long as they are not scarce nobody counts.
+    fn has_room(&self) -> bool {
+        let armed = self.listeners.iter().filter(|one| one.armed).count();
+        !self.scarce || (self.descriptors as usize) + armed < self.ring.files() as usize
+    }
+
+    /// While descriptors are scarce one connection is accepted at a time, and none without a descriptor for it: whoever is not accepted waits
+    /// with the kernel, instead of being thrown away by an accept that fails.
     pub(super) fn arm_accept(&mut self, index: usize) -> bool {
+        if !self.has_room() {
+            return false;
+        }
         let Some(Listener {
             fd: Some(fd),
             armed: armed @ false,
@@ -78,7 +140,11 @@ impl Kernel {
             return false;
         };
         *armed = true;
-        self.ring.accept(index as u32, fd.as_fd());
+        if self.scarce {
+            self.ring.accept_one(index as u32, fd.as_fd());
+        } else {
+            self.ring.accept(index as u32, fd.as_fd());
+        }
         true
     }
 }
