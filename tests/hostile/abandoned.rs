@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ringhall::{Ack, CloseFrame, Config, Message, Payload, Server, Socket, WebSocket, WebSocketRoute};
+use ringhall::{
+    Ack, CloseFrame, Config, Message, Payload, Server, Socket, WebSocket, WebSocketRoute,
+};
 
 use crate::client::{BINARY, Client, SOCKET_IO, TEXT, frame, head, request};
 use crate::program::Program;
@@ -32,7 +34,10 @@ fn server(config: Config) -> (Running, Arc<Census>) {
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message))
         .on_close(move |_: &WebSocket, _: CloseFrame<'_>| count(&b.left));
     let builder = Server::builder()
-        .config(Config { max_connections: ROOM, ..config })
+        .config(Config {
+            max_connections: ROOM,
+            ..config
+        })
         .page("/", "text/plain", "hello")
         .websocket_route("/echo", route)
         .on_connection(move |_: Socket| count(&c.entered))
@@ -85,9 +90,15 @@ fn connected(client: &mut Client) {
 
 const STEPS: [Step; 17] = [
     ("connected", |_| {}),
-    ("half a request", |client| client.send(b"GET /echo HTTP/1.1\r\nHo")),
-    ("a request", |client| client.send(request("/echo").as_bytes())),
-    ("a page's request", |client| client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")),
+    ("half a request", |client| {
+        client.send(b"GET /echo HTTP/1.1\r\nHo")
+    }),
+    ("a request", |client| {
+        client.send(request("/echo").as_bytes())
+    }),
+    ("a page's request", |client| {
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    }),
     ("a WebSocket", |client| upgrade(client, "/echo")),
     ("half a head", |client| {
         upgrade(client, "/echo");
@@ -114,7 +125,9 @@ const STEPS: [Step; 17] = [
         upgrade(client, "/echo");
         client.send(&[0x83, 0x80, 0, 0, 0, 0]);
     }),
-    ("a session's request", |client| client.send(request(SOCKET_IO).as_bytes())),
+    ("a session's request", |client| {
+        client.send(request(SOCKET_IO).as_bytes())
+    }),
     ("a session", |client| {
         upgrade(client, SOCKET_IO);
         client.read_text();
@@ -199,7 +212,9 @@ fn h19_a_storm_leaves_the_program_its_descriptors() {
         }
         client.reset();
     }
-    until("its descriptors are as before", || program.descriptors() <= before);
+    until("its descriptors are as before", || {
+        program.descriptors() <= before
+    });
     polite.echo("served");
 }
 
@@ -250,7 +265,9 @@ fn h18_who_vanishes_with_output_waiting_for_him_is_given_up() {
         .iter()
         .map(|path| Client::open(server.address(), path))
         .collect();
-    let [plain, session] = &mut vanished[..] else { unreachable!() };
+    let [plain, session] = &mut vanished[..] else {
+        unreachable!()
+    };
     session.text("40");
     let short = Some(Duration::from_millis(200));
     for client in [plain, session] {
@@ -263,7 +280,9 @@ fn h18_who_vanishes_with_output_waiting_for_him_is_given_up() {
             }
         }
     }
-    until("both are given up", || census.left.load(Ordering::SeqCst) == 2);
+    until("both are given up", || {
+        census.left.load(Ordering::SeqCst) == 2
+    });
 }
 
 #[test]
@@ -272,7 +291,9 @@ fn h21_sessions_without_a_namespace_are_closed_in_time() {
         connect_timeout: Duration::from_millis(300),
         ..base()
     });
-    let mut silent: Vec<Client> = (0..100).map(|_| Client::session(server.address())).collect();
+    let mut silent: Vec<Client> = (0..100)
+        .map(|_| Client::session(server.address()))
+        .collect();
     // A refused namespace is none, and chatter does not count.
     for client in silent.iter_mut().take(50) {
         client.text("40/nowhere,");

@@ -123,9 +123,9 @@ impl Client {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
-            self.stream
-                .read_exact(&mut byte)
-                .unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&head)));
+            self.stream.read_exact(&mut byte).unwrap_or_else(|error| {
+                panic!("{error} after {:?}", String::from_utf8_lossy(&head))
+            });
             head.push(byte[0]);
         }
         String::from_utf8(head).unwrap()
@@ -176,7 +176,9 @@ impl Client {
         while let Some((first, payload)) = self.try_frame().expect("FIN, and no reset") {
             assert_eq!(end.code, None, "RFC 6455 §5.5.1: nothing follows a Close");
             if first == CLOSE {
-                let code = payload.first_chunk().map_or(1005, |c| u16::from_be_bytes(*c));
+                let code = payload
+                    .first_chunk()
+                    .map_or(1005, |c| u16::from_be_bytes(*c));
                 end.code = Some(code);
             } else {
                 end.frames.push((first, payload));

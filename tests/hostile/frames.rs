@@ -150,10 +150,18 @@ fn broken_rules() -> Vec<(String, Vec<u8>, u16)> {
     }
     for opcode in [8, 9, 10] {
         case(format!("fragmented {opcode}"), frame(opcode, b""), 1002);
-        case(format!("long {opcode}"), frame(0x80 | opcode, &[b'x'; 126]), 1002);
+        case(
+            format!("long {opcode}"),
+            frame(0x80 | opcode, &[b'x'; 126]),
+            1002,
+        );
     }
     case("continuation of nothing".into(), frame(0x80, b"x"), 1002);
-    case("continuation of nothing, more".into(), frame(0x00, b"x"), 1002);
+    case(
+        "continuation of nothing, more".into(),
+        frame(0x00, b"x"),
+        1002,
+    );
     for (a, b) in [(0x01, TEXT), (0x02, BINARY), (0x01, 0x02)] {
         let bytes = [frame(a, b"x"), frame(b, b"y")].concat();
         case(format!("{b:#x} inside {a:#x}"), bytes, 1002);
@@ -163,14 +171,26 @@ fn broken_rules() -> Vec<(String, Vec<u8>, u16)> {
     let long_64 = [BINARY, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
     case("65535 in 64 bits".into(), long_64.to_vec(), 1002);
     case("Close of one byte".into(), frame(CLOSE, &[3]), 1002);
-    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+    for code in [
+        0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
+    ] {
         case(format!("Close with {code}"), close(code, b""), 1002);
     }
     case("Close, reason not UTF-8".into(), close(1000, b"\xff"), 1007);
-    for code in [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999] {
-        case(format!("proper Close with {code}"), close(code, b"bye"), code);
+    for code in [
+        1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999,
+    ] {
+        case(
+            format!("proper Close with {code}"),
+            close(code, b"bye"),
+            code,
+        );
     }
-    case("proper Close without a code".into(), frame(CLOSE, b""), 1005);
+    case(
+        "proper Close without a code".into(),
+        frame(CLOSE, b""),
+        1005,
+    );
     cases
 }
 
@@ -183,7 +203,11 @@ fn h13_whatever_breaks_a_rule_gets_its_close_code_and_fin_and_is_not_heard_again
         refused(server.address(), what, bytes, *code);
         polite.echo("still here");
     }
-    assert_eq!(delivered.load(Ordering::SeqCst), cases.len(), "the polite one's");
+    assert_eq!(
+        delivered.load(Ordering::SeqCst),
+        cases.len(),
+        "the polite one's"
+    );
     // The same over Socket.IO's WebSocket.
     for (what, bytes, code) in &cases {
         let mut client = Client::session(server.address());
@@ -224,5 +248,9 @@ fn h14_close_is_not_overtaken_by_a_reset() {
     client.send(&[0; 4096]);
     let end = client.read_end();
     assert_eq!((end.code, end.frames.len()), (Some(1002), 20));
-    assert!(end.frames.iter().all(|frame| *frame == (BINARY, message.clone())));
+    assert!(
+        end.frames
+            .iter()
+            .all(|frame| *frame == (BINARY, message.clone()))
+    );
 }

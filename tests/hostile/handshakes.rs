@@ -66,7 +66,10 @@ fn malformed_requests() -> Vec<(String, &'static [u16])> {
         (more("Transfer-Encoding: chunked"), &[400]),
         (more("Transfer-Encoding: identity"), &[400]),
         (more("transfer-encoding:\tchunked"), &[400]),
-        (more("Content-Length: 0\r\nTransfer-Encoding: chunked"), &[400]),
+        (
+            more("Content-Length: 0\r\nTransfer-Encoding: chunked"),
+            &[400],
+        ),
         (but("Upgrade: websocket\r\n", ""), &[426]),
         (but("Upgrade: websocket", "Upgrade: h2c"), &[426]),
         (but("Connection: Upgrade\r\n", ""), &[400]),
@@ -77,8 +80,14 @@ fn malformed_requests() -> Vec<(String, &'static [u16])> {
         (more("Sec-WebSocket-Version: 13"), &[400]),
         (but("Sec-WebSocket-Version: 13\r\n", ""), &[426]),
         (but("dGhlIHNhbXBsZSBub25jZQ==", ""), &[400]),
-        (but("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"), &[400]),
-        (but("dGhlIHNhbXBsZSBub25jZQ==", "dGhl!HNhbXBsZSBub25jZQ=="), &[400]),
+        (
+            but("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"),
+            &[400],
+        ),
+        (
+            but("dGhlIHNhbXBsZSBub25jZQ==", "dGhl!HNhbXBsZSBub25jZQ=="),
+            &[400],
+        ),
         (more("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), &[400]),
         (more("Sec-WebSocket-Protocol: a b"), &[400]),
         (more("Sec-WebSocket-Extensions: ;x"), &[400]),
@@ -86,12 +95,21 @@ fn malformed_requests() -> Vec<(String, &'static [u16])> {
         (more(&format!("X: {}", "y".repeat(20_000))), &[431]),
         (but("/echo", &format!("/{}", "e".repeat(9000))), &[414]),
         (but("/echo", "/nowhere"), &[404]),
-        ("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n".into(), &[400]),
+        (
+            "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n".into(),
+            &[400],
+        ),
         ("GET /\r\n\r\n".into(), &[400]),
         ("\r\n\r\n\r\n\r\n".into(), &[400]),
         ("GET / HTTP/1.1\r\n\r\n".into(), &[400]),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".into(), &[400]),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".into(), &[405]),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".into(),
+            &[400],
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".into(),
+            &[405],
+        ),
     ]
 }
 
@@ -115,7 +133,10 @@ fn h15_malformed_and_ambiguous_requests_get_one_framed_answer() {
             .lines()
             .find_map(|line| line.strip_prefix("Content-Length: "));
         let framed = length.and_then(|length| length.parse().ok()) == Some(body.len());
-        assert!(framed, "exactly one answer, with its length: {what:?}: {answer:?}");
+        assert!(
+            framed,
+            "exactly one answer, with its length: {what:?}: {answer:?}"
+        );
         assert!(head.contains("Connection: close"), "{what:?}: {answer:?}");
     }
     polite.echo("still here");
@@ -132,7 +153,10 @@ fn h16_a_handshake_and_early_frames_in_any_segmentation() {
         let (a, b) = all.split_at(cut);
         client.send(a);
         client.send(b);
-        assert!(client.read_head().starts_with("HTTP/1.1 101 "), "cut at {cut}");
+        assert!(
+            client.read_head().starts_with("HTTP/1.1 101 "),
+            "cut at {cut}"
+        );
         assert_eq!(client.read_text(), "one", "cut at {cut}");
         assert_eq!(client.read_text(), "two", "cut at {cut}");
     }
@@ -141,7 +165,10 @@ fn h16_a_handshake_and_early_frames_in_any_segmentation() {
         client.send(&[*byte]);
     }
     client.read_head();
-    assert_eq!((client.read_text(), client.read_text()), ("one".into(), "two".into()));
+    assert_eq!(
+        (client.read_text(), client.read_text()),
+        ("one".into(), "two".into())
+    );
     // Everything at once, the Close included, and FIN behind it.
     let mut client = Client::connect(server.address());
     let early = [frame(TEXT, b"one"), frame(0x88, &[3, 232])].concat();
@@ -186,7 +213,8 @@ fn drip(client: &mut Client, bytes: &mut dyn Iterator<Item = u8>) -> Vec<u8> {
         match client.stream.read(&mut piece) {
             Ok(0) => return said,
             Ok(read) => said.extend_from_slice(&piece[..read]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return said,
         }
     }
@@ -217,7 +245,11 @@ fn h17_who_dawdles_is_dropped_and_holds_up_nobody() {
     assert!(said.starts_with(b"HTTP/1.1 408 "));
     for (n, client) in waiting.iter_mut().enumerate() {
         let said = client.read_rest();
-        let fits = if n % 2 == 0 { said.starts_with(b"HTTP/1.1 408 ") } else { said.is_empty() };
+        let fits = if n % 2 == 0 {
+            said.starts_with(b"HTTP/1.1 408 ")
+        } else {
+            said.is_empty()
+        };
         assert!(fits, "{:?}", String::from_utf8_lossy(&said));
     }
     polite.echo("served");
@@ -231,12 +263,19 @@ fn h17_a_dripping_frame_is_no_sign_of_life() {
         close_timeout: Duration::from_millis(150),
         ..base()
     }));
-    let frame = || head(TEXT, 60_000).into_iter().chain(std::iter::repeat_n(0, 50_000));
+    let frame = || {
+        head(TEXT, 60_000)
+            .into_iter()
+            .chain(std::iter::repeat_n(0, 50_000))
+    };
     drip(&mut Client::open(server.address(), "/echo"), &mut frame());
     drip(&mut Client::session(server.address()), &mut frame());
     drip(&mut Client::socket_io(server.address()), &mut frame());
     // Nor is a stream of empty fragments of an Engine.IO message that never ends: only messages count there.
-    let mut fragments = [vec![0x01, 0x80, 0, 0, 0, 0], [0x00, 0x81, 0, 0, 0, 0, b'4'].repeat(5000)];
+    let mut fragments = [
+        vec![0x01, 0x80, 0, 0, 0, 0],
+        [0x00, 0x81, 0, 0, 0, 0, b'4'].repeat(5000),
+    ];
     let mut fragments = fragments.iter_mut().flat_map(|part| part.iter().copied());
     drip(&mut Client::socket_io(server.address()), &mut fragments);
 }

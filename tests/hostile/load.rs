@@ -29,12 +29,21 @@ fn flat_under(attack: impl FnOnce(&Program, &mut dyn FnMut())) {
     attack(&program, &mut serve);
     serve();
     let grown = program.peak_kib() - before;
+    println!("it grew by {grown} KiB");
     assert!(grown < FLAT_KIB, "it grew by {grown} KiB");
 }
 
 /// Sends until the server takes no more, or cuts, but so many bytes at most; `meanwhile` now and then.
-fn send_without_reading(client: &mut Client, bytes: &[u8], most: usize, meanwhile: &mut dyn FnMut()) {
-    client.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+fn send_without_reading(
+    client: &mut Client,
+    bytes: &[u8],
+    most: usize,
+    meanwhile: &mut dyn FnMut(),
+) {
+    client
+        .stream
+        .set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
     let mut sent = 0;
     for round in 0.. {
         match client.stream.write(bytes) {
@@ -101,7 +110,9 @@ fn h8_a_flood_of_pings_is_bounded() {
     flat_under(|program, serve| {
         // Nobody reads the pongs.
         let mut deaf = Client::open(program.address, "/echo");
-        let bytes = [frame(PING, b""), frame(PING, &[7; 125])].concat().repeat(1000);
+        let bytes = [frame(PING, b""), frame(PING, &[7; 125])]
+            .concat()
+            .repeat(1000);
         send_without_reading(&mut deaf, &bytes, 1 << 26, serve);
         // Or somebody does: each is answered, in order.
         let mut client = Client::open(program.address, "/echo");
@@ -162,7 +173,12 @@ fn h9_floods_of_fragments_and_tiny_segments_are_bounded() {
 }
 
 /// Members of a room that read what they are told, on a thread of their own.
-fn readers(address: std::net::SocketAddr, path: &str, count: usize, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+fn readers(
+    address: std::net::SocketAddr,
+    path: &str,
+    count: usize,
+    stop: Arc<AtomicBool>,
+) -> std::thread::JoinHandle<()> {
     let mut clients: Vec<Client> = (0..count).map(|_| Client::open(address, path)).collect();
     for client in &mut clients {
         client.stream.set_nonblocking(true).unwrap();
@@ -190,8 +206,12 @@ fn h28_one_client_with_a_giant_fan_out_does_not_starve_the_others() {
     const FRAMES: usize = 2000;
     let builder = Server::builder()
         .config(base())
-        .websocket("/echo", |socket: &WebSocket, message: Message<'_>| socket.send(message))
-        .websocket("/all", |socket: &WebSocket, message: Message<'_>| socket.everyone().send(message));
+        .websocket("/echo", |socket: &WebSocket, message: Message<'_>| {
+            socket.send(message)
+        })
+        .websocket("/all", |socket: &WebSocket, message: Message<'_>| {
+            socket.everyone().send(message)
+        });
     let server = start(builder);
     let stop = Arc::new(AtomicBool::new(false));
     let readers = readers(server.address(), "/all", 50, stop.clone());
@@ -233,15 +253,25 @@ fn follow(mut client: Client, heard: &AtomicUsize) {
         let (first, payload) = client.read_frame();
         if first == 0x88 {
             assert_eq!(payload.get(..2), Some(&1001_u16.to_be_bytes()[..]));
-            assert!(client.try_frame().expect("FIN").is_none(), "nothing follows a Close");
+            assert!(
+                client.try_frame().expect("FIN").is_none(),
+                "nothing follows a Close"
+            );
             return;
         }
         let text = String::from_utf8(payload).unwrap();
-        let numbers = text.strip_prefix(r#"42["n","#).and_then(|text| text.strip_suffix(']'));
-        let (sender, number) = numbers.and_then(|text| text.split_once(',')).expect("an event");
+        let numbers = text
+            .strip_prefix(r#"42["n","#)
+            .and_then(|text| text.strip_suffix(']'));
+        let (sender, number) = numbers
+            .and_then(|text| text.split_once(','))
+            .expect("an event");
         let (sender, number): (usize, u64) = (sender.parse().unwrap(), number.parse().unwrap());
         let expected = next[sender].replace(number + 1);
-        assert!(expected.is_none_or(|expected| expected == number), "{expected:?}, but {text}");
+        assert!(
+            expected.is_none_or(|expected| expected == number),
+            "{expected:?}, but {text}"
+        );
         heard.fetch_add(1, Ordering::SeqCst);
     }
 }

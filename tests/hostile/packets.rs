@@ -23,40 +23,124 @@ fn builder(config: Config) -> Builder {
 fn malformed() -> Vec<Vec<(bool, Vec<u8>)>> {
     let texts = [
         // Engine.IO.
-        "", "7", "9", "x", "2", "2probe", " 4", "\n",
+        "",
+        "7",
+        "9",
+        "x",
+        "2",
+        "2probe",
+        " 4",
+        "\n",
         // The type.
-        "4", "47", "49", "4x", "4-2", "4 2[\"a\"]", "4\0",
+        "4",
+        "47",
+        "49",
+        "4x",
+        "4-2",
+        "4 2[\"a\"]",
+        "4\0",
         // Namespaces: twice, unknown, not connected, too long.
-        "40", "40/,", "42/other,[\"a\"]", "41/other,", "43/other,1[]", "451-/other,[\"a\"]", "42/n,[\"a\"]",
+        "40",
+        "40/,",
+        "42/other,[\"a\"]",
+        "41/other,",
+        "43/other,1[]",
+        "451-/other,[\"a\"]",
+        "42/n,[\"a\"]",
         // Only servers refuse.
-        "44", "44{}", "44{\"message\":\"x\"}", "44/n,\"x\"",
+        "44",
+        "44{}",
+        "44{\"message\":\"x\"}",
+        "44/n,\"x\"",
         // The payload of CONNECT.
-        "40/n,[]", "40/n,\"x\"", "40/n,{", "40/n,{\"a\":}", "40/n,{}{}", "40/n,null",
+        "40/n,[]",
+        "40/n,\"x\"",
+        "40/n,{",
+        "40/n,{\"a\":}",
+        "40/n,{}{}",
+        "40/n,null",
         // The payload of an event.
-        "42", "421", "42{}", "42\"a\"", "42[", "42[]", "42[\"a\"", "42[\"a\"]]", "42[\"a\",]", "42[null]", "42[[\"a\"]]",
-        "42[{}]", "42[true]", "42[\"a\" 1]", "42[\"a\",01]", "42[\"a\",+1]", "42[\"a\",.5]", "42[\"a\",1.]", "42[\"a\",1e]",
-        "42[\"a\",NaN]", "42[\"a\",tru]", "42[\"a\",'b']", "42[\"a\",\"\\x\"]", "42[\"a\",\"\\u12\"]", "42[\"a\",\"\t\"]",
-        "42[\"a\",{\"k\"}]", "42[\"a\",{k:1}]", "42[\"a\",{\"k\":1,}]", "42[\"a\"]x", "42x[\"a\"]", "42-1[\"a\"]",
+        "42",
+        "421",
+        "42{}",
+        "42\"a\"",
+        "42[",
+        "42[]",
+        "42[\"a\"",
+        "42[\"a\"]]",
+        "42[\"a\",]",
+        "42[null]",
+        "42[[\"a\"]]",
+        "42[{}]",
+        "42[true]",
+        "42[\"a\" 1]",
+        "42[\"a\",01]",
+        "42[\"a\",+1]",
+        "42[\"a\",.5]",
+        "42[\"a\",1.]",
+        "42[\"a\",1e]",
+        "42[\"a\",NaN]",
+        "42[\"a\",tru]",
+        "42[\"a\",'b']",
+        "42[\"a\",\"\\x\"]",
+        "42[\"a\",\"\\u12\"]",
+        "42[\"a\",\"\t\"]",
+        "42[\"a\",{\"k\"}]",
+        "42[\"a\",{k:1}]",
+        "42[\"a\",{\"k\":1,}]",
+        "42[\"a\"]x",
+        "42x[\"a\"]",
+        "42-1[\"a\"]",
         // Names that are kept for the libraries.
-        "42[\"connect\"]", "42[\"connect_error\"]", "42[\"disconnect\"]", "42[\"disconnecting\"]",
-        "42[\"newListener\"]", "42[\"removeListener\"]", "42[\"dis\\u0063onnect\"]",
+        "42[\"connect\"]",
+        "42[\"connect_error\"]",
+        "42[\"disconnect\"]",
+        "42[\"disconnecting\"]",
+        "42[\"newListener\"]",
+        "42[\"removeListener\"]",
+        "42[\"dis\\u0063onnect\"]",
         // Ack ids.
-        "429007199254740992[\"a\"]", "4299999999999999999999999[\"a\"]", "439007199254740992[]", "43{}", "431{}", "431[",
+        "429007199254740992[\"a\"]",
+        "4299999999999999999999999[\"a\"]",
+        "439007199254740992[]",
+        "43{}",
+        "431{}",
+        "431[",
         // DISCONNECT.
-        "41x", "41{", "41[]", "41\"x\"",
+        "41x",
+        "41{",
+        "41[]",
+        "41\"x\"",
         // Attachments: none, too many, no dash, a placeholder of nothing.
-        "450-[\"a\"]", "4511-[\"a\"]", "4599999999999999999999-[\"a\"]", "45[\"a\"]", "451[\"a\"]", "45-[\"a\"]", "45-1-[\"a\"]",
-        "451-", "451-[\"a\",{\"_placeholder\":true}]", "451-[\"a\",{\"_placeholder\":true,\"num\":1}]",
-        "451-[\"a\",{\"_placeholder\":true,\"num\":-1}]", "451-[\"a\",{\"_placeholder\":true,\"num\":\"0\"}]",
-        "451-[\"a\",{\"_placeholder\":true,\"num\":0.5}]", "451-[\"a\",{\"_placeholder\":true,\"num\":1e0}]",
-        "451-[\"disconnect\"]", "460-1[]", "4611-1[]", "461-1{}", "46[]",
+        "450-[\"a\"]",
+        "4511-[\"a\"]",
+        "4599999999999999999999-[\"a\"]",
+        "45[\"a\"]",
+        "451[\"a\"]",
+        "45-[\"a\"]",
+        "45-1-[\"a\"]",
+        "451-",
+        "451-[\"a\",{\"_placeholder\":true}]",
+        "451-[\"a\",{\"_placeholder\":true,\"num\":1}]",
+        "451-[\"a\",{\"_placeholder\":true,\"num\":-1}]",
+        "451-[\"a\",{\"_placeholder\":true,\"num\":\"0\"}]",
+        "451-[\"a\",{\"_placeholder\":true,\"num\":0.5}]",
+        "451-[\"a\",{\"_placeholder\":true,\"num\":1e0}]",
+        "451-[\"disconnect\"]",
+        "460-1[]",
+        "4611-1[]",
+        "461-1{}",
+        "46[]",
     ];
     let mut cases: Vec<Vec<(bool, Vec<u8>)>> = texts
         .iter()
         .map(|text| vec![(true, text.as_bytes().to_vec())])
         .collect();
     let long = format!("40/n{}", "x".repeat(5000)).into_bytes();
-    let begun = (true, b"451-[\"a\",{\"_placeholder\":true,\"num\":0}]".to_vec());
+    let begun = (
+        true,
+        b"451-[\"a\",{\"_placeholder\":true,\"num\":0}]".to_vec(),
+    );
     let (binary, text) = ((false, b"x".to_vec()), (true, b"42[\"a\"]".to_vec()));
     cases.extend([
         vec![(true, long)],
@@ -100,8 +184,15 @@ fn malformed_packets_end_the_session_and_no_other() {
         let _ = client.try_send(&frame(TEXT, b"421[\"echo\",1]"));
         let end = client.read_end();
         let what = || String::from_utf8_lossy(&case[0].1[..case[0].1.len().min(100)]).into_owned();
-        assert!(matches!(end.code, Some(1002 | 1008)), "{:?}: {end:?}", what());
-        let echoed = end.frames.iter().any(|(_, payload)| payload.starts_with(b"431[1]"));
+        assert!(
+            matches!(end.code, Some(1002 | 1008)),
+            "{:?}: {end:?}",
+            what()
+        );
+        let echoed = end
+            .frames
+            .iter()
+            .any(|(_, payload)| payload.starts_with(b"431[1]"));
         assert!(!echoed, "{:?}: {end:?}", what());
         polite.ask(number);
     }
@@ -112,7 +203,17 @@ fn what_only_looks_malformed_is_taken() {
     let server = start(builder(base()));
     let mut client = Client::socket_io(server.address());
     // Engine.IO's open, pong, upgrade and noop mean nothing here; an answer that nobody waits for neither.
-    for harmless in ["0", "3", "5", "6", "43", "431[]", "439007199254740991[1]", r#"42["\ud800"]"#, "42[5]"] {
+    for harmless in [
+        "0",
+        "3",
+        "5",
+        "6",
+        "43",
+        "431[]",
+        "439007199254740991[1]",
+        r#"42["\ud800"]"#,
+        "42[5]",
+    ] {
         client.text(harmless);
     }
     for (text, answer) in [
@@ -128,7 +229,9 @@ fn what_only_looks_malformed_is_taken() {
         assert_eq!(client.read_text(), answer, "{text}");
     }
     // As deep as it may be, with an ack id, so that the answer shows that it was taken.
-    let deep = String::from_utf8(nested(127)).unwrap().replacen("42[", "428[", 1);
+    let deep = String::from_utf8(nested(127))
+        .unwrap()
+        .replacen("42[", "428[", 1);
     client.text(&deep);
     assert_eq!(client.read_text(), r#"438["deep"]"#);
 }
@@ -139,7 +242,11 @@ fn a_client_is_in_64_namespaces_at_most() {
     let mut client = Client::socket_io(server.address());
     for n in 1..64 {
         client.text(&format!("40/n{n},"));
-        assert!(client.read_text().starts_with(&format!("40/n{n},{{\"sid\"")));
+        assert!(
+            client
+                .read_text()
+                .starts_with(&format!("40/n{n},{{\"sid\""))
+        );
     }
     for n in 64..200 {
         client.text(&format!("40/n{n},"));
@@ -147,7 +254,10 @@ fn a_client_is_in_64_namespaces_at_most() {
         assert_eq!(client.read_text(), refusal);
     }
     client.text("40/other,");
-    assert_eq!(client.read_text(), r#"44/other,{"message":"Too many namespaces"}"#);
+    assert_eq!(
+        client.read_text(),
+        r#"44/other,{"message":"Too many namespaces"}"#
+    );
     // It goes on in those it has, and one that it leaves makes room.
     client.text(r#"42/n63,1["echo",9]"#);
     assert_eq!(client.read_text(), "43/n63,1[9]");
@@ -165,7 +275,10 @@ fn ten_thousand_namespaces_one_after_the_other_leave_nothing_behind() {
     for batch in 0..100 {
         let names = (0..100).map(|n| format!("{batch}-{n}-{name}"));
         let packets = names.flat_map(|name| {
-            [frame(TEXT, format!("40/{name},").as_bytes()), frame(TEXT, format!("41/{name},").as_bytes())]
+            [
+                frame(TEXT, format!("40/{name},").as_bytes()),
+                frame(TEXT, format!("41/{name},").as_bytes()),
+            ]
         });
         client.send(&packets.collect::<Vec<_>>().concat());
         for n in 0..100 {
@@ -188,7 +301,12 @@ fn a_socket_is_in_1000_rooms_at_most_and_their_names_are_short() {
     let mut joined = 0;
     for batch in 0..100 {
         let packets: Vec<Vec<u8>> = (0..100)
-            .map(|n| frame(TEXT, format!(r#"421["join","room {batch} {n}"]"#).as_bytes()))
+            .map(|n| {
+                frame(
+                    TEXT,
+                    format!(r#"421["join","room {batch} {n}"]"#).as_bytes(),
+                )
+            })
             .collect();
         client.send(&packets.concat());
         for _ in 0..100 {
@@ -198,8 +316,14 @@ fn a_socket_is_in_1000_rooms_at_most_and_their_names_are_short() {
     }
     assert!((999..=1000).contains(&joined), "{joined} of 10,000");
     client.text(r#"422["rooms"]"#);
-    let rooms: usize = client.read_text()[4..].trim_end_matches(']').parse().unwrap();
-    assert!((joined..=joined + 1).contains(&rooms), "{rooms}, its own counted or not");
+    let rooms: usize = client.read_text()[4..]
+        .trim_end_matches(']')
+        .parse()
+        .unwrap();
+    assert!(
+        (joined..=joined + 1).contains(&rooms),
+        "{rooms}, its own counted or not"
+    );
     for (length, fits) in [(1024, true), (1025, false), (2048, false), (100_000, false)] {
         polite.text(&format!(r#"423["join","{}"]"#, "r".repeat(length)));
         assert_eq!(polite.read_text(), format!("433[{fits}]"), "{length} bytes");

@@ -54,13 +54,17 @@ fn server() -> crate::Running {
             let good = vec![1; 1000];
             socket.emit("x", Late { good, bomb: Bomb });
         })
-        .on("broadcast", |socket: Socket| socket.everyone().emit("x", (1, Bomb)))
+        .on("broadcast", |socket: Socket| {
+            socket.everyone().emit("x", (1, Bomb))
+        })
         .on("extract", |_: Data<Bomb>| ())
         .on("ask", async |socket: Socket| {
             let _ = socket.emit_with_ack::<Bomb>("question", ()).await;
         })
         .on("spawn", || ringhall::spawn(async { panic!("on purpose") }))
-        .namespace("/connect", |n| n.on_connection(|_: Socket| -> () { panic!("on purpose") }))
+        .namespace("/connect", |n| {
+            n.on_connection(|_: Socket| -> () { panic!("on purpose") })
+        })
         .namespace("/leave", |n| {
             n.on_disconnecting(|_: Socket| -> () { panic!("on purpose") })
                 .on_disconnect(|_: Socket| -> () { panic!("on purpose") })
@@ -95,7 +99,16 @@ fn h29_a_panic_in_any_handler_ends_that_handler_alone() {
     let mut polite = Client::socket_io(server.address());
     let mut client = Client::socket_io(server.address());
     let events = [
-        "sync", "async", "slow", "answer", "answer later", "ack", "emit", "broadcast", "extract", "spawn",
+        "sync",
+        "async",
+        "slow",
+        "answer",
+        "answer later",
+        "ack",
+        "emit",
+        "broadcast",
+        "extract",
+        "spawn",
     ];
     for (n, event) in events.iter().enumerate() {
         client.text(&format!(r#"4299["{event}",1]"#));
@@ -105,8 +118,13 @@ fn h29_a_panic_in_any_handler_ends_that_handler_alone() {
     // The answer to a question is read by the application's own code, too.
     client.text(r#"42["ask"]"#);
     let question = client.read_text();
-    let id = question.strip_prefix("42").and_then(|text| text.strip_suffix(r#"["question"]"#));
-    client.text(&format!("43{}[1]", id.unwrap_or_else(|| panic!("{question}"))));
+    let id = question
+        .strip_prefix("42")
+        .and_then(|text| text.strip_suffix(r#"["question"]"#));
+    client.text(&format!(
+        "43{}[1]",
+        id.unwrap_or_else(|| panic!("{question}"))
+    ));
     client.ask(100);
     polite.ask(100);
 }
@@ -125,7 +143,10 @@ fn h29_a_panic_on_the_way_in_or_out_ends_that_handler_alone() {
     client.text("40/leave,");
     assert!(client.read_text().starts_with("40/leave,{"));
     client.text("40/predicate,");
-    assert_eq!(client.read_text(), r#"44/predicate,{"message":"Invalid namespace"}"#);
+    assert_eq!(
+        client.read_text(),
+        r#"44/predicate,{"message":"Invalid namespace"}"#
+    );
     client.ask(2);
     polite.ask(2);
     drop(client);

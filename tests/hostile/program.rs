@@ -48,7 +48,13 @@ impl Program {
             }
         });
         program.address = std::iter::from_fn(|| heard.recv_timeout(PATIENCE).ok())
-            .find_map(|line| line.split_once("http://")?.1.trim_end_matches('/').parse().ok())
+            .find_map(|line| {
+                line.split_once("http://")?
+                    .1
+                    .trim_end_matches('/')
+                    .parse()
+                    .ok()
+            })
             .expect("it says where it listens");
         program
     }
@@ -72,7 +78,12 @@ impl Program {
     pub(crate) fn ticks(&self) -> u64 {
         let stat = self.proc("stat");
         // The name of the program, in parentheses, is the second field.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 

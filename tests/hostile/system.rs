@@ -47,7 +47,10 @@ fn no_io_uring() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let (source, program) = (folder.join("no_io_uring.c"), folder.join("no_io_uring"));
     std::fs::write(&source, NO_IO_URING).unwrap();
-    let compiled = Command::new("cc").arg("-o").args([&program, &source]).status();
+    let compiled = Command::new("cc")
+        .arg("-o")
+        .args([&program, &source])
+        .status();
     assert!(compiled.expect("a C compiler, cc").success());
     program
 }
@@ -56,8 +59,14 @@ fn no_io_uring() -> PathBuf {
 fn h4_without_io_uring_it_says_so_and_ends() {
     let wrapper = no_io_uring();
     let errors = [
-        (rustix::io::Errno::NOSYS, ["io_uring is not available (ENOSYS)", "Run on Linux"]),
-        (rustix::io::Errno::PERM, ["io_uring is forbidden (EPERM)", "--security-opt seccomp"]),
+        (
+            rustix::io::Errno::NOSYS,
+            ["io_uring is not available (ENOSYS)", "Run on Linux"],
+        ),
+        (
+            rustix::io::Errno::PERM,
+            ["io_uring is forbidden (EPERM)", "--security-opt seccomp"],
+        ),
     ];
     for (errno, parts) in errors {
         let mut child = Command::new(&wrapper)
@@ -73,14 +82,27 @@ fn h4_without_io_uring_it_says_so_and_ends() {
             status.is_some()
         });
         let (mut said, mut announced) = (String::new(), String::new());
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        child.stdout.take().unwrap().read_to_string(&mut announced).unwrap();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut announced)
+            .unwrap();
         assert_eq!(status.and_then(|status| status.code()), Some(1), "{said}");
         assert_eq!(announced, "", "it does not say that it listens");
         for part in parts {
             assert!(said.contains(part), "{part:?} is not in {said:?}");
         }
-        assert!(said.contains("io_uring_setup"), "it names the system call: {said}");
+        assert!(
+            said.contains("io_uring_setup"),
+            "it names the system call: {said}"
+        );
     }
 }
 
@@ -132,7 +154,11 @@ fn h5_out_of_descriptors_it_serves_whom_it_has_and_accepts_again_later() {
         20 * served.len()
     );
     collect_answered(&mut waiting, &mut served);
-    assert!(served.len() <= 64 && !waiting.is_empty(), "{} are in", served.len());
+    assert!(
+        served.len() <= 64 && !waiting.is_empty(),
+        "{} are in",
+        served.len()
+    );
     // Those who were never accepted get in when others leave.
     let mut answered = served.len();
     served.clear();
