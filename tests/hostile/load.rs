@@ -64,11 +64,14 @@ fn h6_a_slow_reader_of_broadcasts_is_cut_and_nobody_waits_for_him() {
         let mut talker = Client::socket_io(program.address);
         let event = format!(r#"421["news","{}"]"#, "x".repeat(200_000));
         let mut good = Client::socket_io(program.address);
-        // 60 MB to each; the slow one's share does not fit anywhere.
-        for round in 0..300 {
+        // 30 MB to each; the slow one's share does not fit anywhere.
+        for round in 0..150 {
             talker.text(&event);
-            let (_, heard) = good.read_frame();
-            assert_eq!(heard.len(), event.len() - 1, "the event without its id");
+            assert_eq!(
+                good.read_text().len(),
+                event.len() - 1,
+                "the event without its id"
+            );
             assert!(talker.read_text().starts_with("431["), "acknowledged");
             if round % 20 == 0 {
                 serve();
@@ -77,7 +80,7 @@ fn h6_a_slow_reader_of_broadcasts_is_cut_and_nobody_waits_for_him() {
         let mut slow = slow;
         let mut rest = Vec::new();
         let _reset_or_end = slow.stream.read_to_end(&mut rest);
-        assert!(rest.len() < 300 * event.len(), "he was cut");
+        assert!(rest.len() < 150 * event.len(), "he was cut");
     });
 }
 
@@ -98,9 +101,10 @@ fn h7_a_peer_that_sends_and_never_reads_is_not_read_any_more() {
 #[test]
 fn h7_events_that_wait_for_a_slow_handler_are_bounded() {
     flat_under(|program, serve| {
-        // Its handler waits for the other core's count, and so do the events behind it.
+        // With members on both cores, its handler waits for the other core's count, and so do the events behind it.
+        let _members: Vec<Client> = (0..6).map(|_| Client::socket_io(program.address)).collect();
         let mut socket = Client::socket_io(program.address);
-        let bytes = frame(TEXT, br#"42["x"]"#).repeat(4096);
+        let bytes = frame(TEXT, br#"42["x"]"#).repeat(1 << 18);
         send_without_reading(&mut socket, &bytes, 1 << 22, serve);
     });
 }
