@@ -271,7 +271,7 @@ fn h17_a_dripping_frame_is_no_sign_of_life() {
     drip(&mut Client::open(server.address(), "/echo"), &mut frame());
     drip(&mut Client::session(server.address()), &mut frame());
     drip(&mut Client::socket_io(server.address()), &mut frame());
-    // Nor is a stream of empty fragments of an Engine.IO message that never ends: only messages count there.
+    // Nor is a stream of fragments of an Engine.IO message that never ends: only messages count there.
     let mut fragments = [
         vec![0x01, 0x80, 0, 0, 0, 0],
         [0x00, 0x81, 0, 0, 0, 0, b'4'].repeat(5000),
