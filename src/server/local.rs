@@ -187,13 +187,13 @@ impl Local {
         }
     }
 
-    fn websocket(&self, key: SocketKey) -> Option<(WebSocket, usize)> {
+    fn websocket(&self, key: SocketKey) -> Option<WebSocket> {
         match self.seats.borrow().get(key.slot as usize)? {
             Seat::WebSocket {
                 key: seated,
                 id,
                 route,
-            } if *seated == key => Some((self.websocket_handle(key, *id, *route)?, *route)),
+            } if *seated == key => self.websocket_handle(key, *id, *route),
             _ => None,
         }
     }
@@ -382,9 +382,10 @@ impl Application for Rc<Local> {
     }
 
     fn websocket_message(&self, socket: SocketKey, kind: Kind, payload: &mut [u8]) {
-        let Some((handle, route)) = self.websocket(socket) else {
+        let Some(handle) = self.websocket(socket) else {
             return;
         };
+        let route = handle.route();
         let Some(handler) = self.shared.routes.on_message(route) else {
             return;
         };
@@ -408,8 +409,8 @@ impl Application for Rc<Local> {
         let handle = self.websocket(socket);
         self.clear_seat(socket);
         self.abandon_line(socket);
-        if let Some((handle, route)) = handle
-            && let Some(handler) = self.shared.routes.on_close(route)
+        if let Some(handle) = handle
+            && let Some(handler) = self.shared.routes.on_close(handle.route())
         {
             self.run_detached(|| handler(&handle, CloseFrame { code, reason }));
         }

@@ -195,6 +195,11 @@ impl WebSocket {
         }
     }
 
+    /// The number of its route.
+    pub(crate) fn route(&self) -> usize {
+        self.route
+    }
+
     /// The id of this WebSocket: 20 characters, unique. It is also the name of a room with this one member.
     pub fn id(&self) -> &SocketId {
         &self.id
