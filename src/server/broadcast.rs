@@ -144,9 +144,7 @@ impl<'a> Broadcast<'a> {
     /// # }
     /// ```
     pub fn emit(self, event: &str, args: impl Serialize) {
-        if let Err(error) = self.try_emit(event, args) {
-            log::error!("event {event:?} was not sent: {error}");
-        }
+        emit::or_log(event, self.try_emit(event, args));
     }
 
     /// As [`emit`](Broadcast::emit).
@@ -178,17 +176,14 @@ impl<'a> Broadcast<'a> {
     /// }
     /// ```
     pub fn emit_raw(self, event: &str, payload: &Payload) {
-        if let Err(error) =
-            emit::with_payload(self.namespace, event, payload, |body, attachments| {
-                self.send(Outgoing {
-                    kind: Kind::Text,
-                    body,
-                    attachments,
-                });
-            })
-        {
-            log::error!("event {event:?} was not sent: {error}");
-        }
+        let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
+            self.send(Outgoing {
+                kind: Kind::Text,
+                body,
+                attachments,
+            });
+        });
+        emit::or_log(event, sent);
     }
 
     /// As [`emit_raw`](Broadcast::emit_raw); resolves to the number of sockets that it was handed to, on all cores of this server.
@@ -211,9 +206,7 @@ impl<'a> Broadcast<'a> {
                 true,
             );
         });
-        if let Err(error) = sent {
-            log::error!("event {event:?} was not sent: {error}");
-        }
+        emit::or_log(event, sent);
         count
     }
 
@@ -238,9 +231,7 @@ impl<'a> Broadcast<'a> {
                 true,
             );
         });
-        if let Err(error) = sent {
-            log::error!("event {event:?} was not sent: {error}");
-        }
+        emit::or_log(event, sent);
         count
     }
 

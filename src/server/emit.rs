@@ -39,6 +39,13 @@ impl fmt::Display for EmitError {
 
 impl std::error::Error for EmitError {}
 
+/// For emits that return no error: it is the program's mistake, so it is told to the log.
+pub(crate) fn or_log(event: &str, sent: Result<(), EmitError>) {
+    if let Err(error) = sent {
+        log::error!("event {event:?} was not sent: {error}");
+    }
+}
+
 thread_local! {
     /// The text of the packet being built. Kept, so that an emit allocates nothing once it has grown.
     static TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

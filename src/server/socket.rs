@@ -210,9 +210,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn emit(&self, event: &str, args: impl Serialize) {
-        if let Err(error) = self.try_emit(event, args) {
-            log::error!("event {event:?} was not sent: {error}");
-        }
+        emit::or_log(event, self.try_emit(event, args));
     }
 
     /// As [`emit`](Socket::emit).
@@ -237,9 +235,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn emit_volatile(&self, event: &str, args: impl Serialize) {
-        if let Err(error) = self.emit_with(event, None, &args, true) {
-            log::error!("event {event:?} was not sent: {error}");
-        }
+        emit::or_log(event, self.emit_with(event, None, &args, true));
     }
 
     /// Emits an event with arguments that came in and were never parsed.
@@ -254,9 +250,7 @@ impl Socket {
         let sent = emit::with_payload(&self.0.namespace, event, payload, |body, attachments| {
             self.deliver(body, attachments, false);
         });
-        if let Err(error) = sent {
-            log::error!("event {event:?} was not sent: {error}");
-        }
+        emit::or_log(event, sent);
     }
 
     /// Emits an event and waits for the client's acknowledgement. Without [`timeout`](Socket::timeout) it
