@@ -120,7 +120,7 @@ impl<'a> Broadcast<'a> {
         self
     }
 
-    /// Receivers whose connection has something unsent are left out: for what is soon outdated, such as positions.
+    /// Receivers whose connection has something waiting behind the send in flight are left out: for what is soon outdated, such as positions.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {

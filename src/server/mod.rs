@@ -149,7 +149,7 @@ impl Server {
         self.everyone().except(room)
     }
 
-    /// Everybody in the main namespace whose connection has nothing unsent.
+    /// Everybody in the main namespace whose connection has nothing waiting behind the send in flight.
     ///
     /// ```
     /// # fn f(server: &ringhall::Server) {

@@ -227,7 +227,7 @@ impl Socket {
         self.emit_with(event, None, &args, false)
     }
 
-    /// Emits an event only if the connection has nothing unsent.
+    /// Emits an event only if the connection has nothing waiting behind the send in flight.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {

@@ -237,7 +237,7 @@ impl WebSocket {
             .deliver(self.key, message.into().outgoing(), false);
     }
 
-    /// Sends a message only if the connection has nothing unsent. Returns whether it did.
+    /// Sends a message only if the connection has nothing waiting behind the send in flight. Returns whether it did.
     ///
     /// ```
     /// # fn f(socket: &ringhall::WebSocket) {
@@ -380,7 +380,7 @@ impl<'a> WebSocketBroadcast<'a> {
         Self(self.0.except(room))
     }
 
-    /// Receivers whose connection has something unsent are left out.
+    /// Receivers whose connection has something waiting behind the send in flight are left out.
     pub fn volatile(self) -> Self {
         Self(self.0.volatile())
     }
