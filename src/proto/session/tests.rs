@@ -17,7 +17,7 @@ impl Bench {
     fn open_at(now_ms: u64) -> Self {
         Self {
             now_ms,
-            session: Session::open(now_ms, &HEARTBEAT),
+            session: Session::open(now_ms, &HEARTBEAT, Transport::WebSocket, Revision::V4),
         }
     }
 
