@@ -14,6 +14,10 @@ pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod mask;
+#[cfg_attr(not(test), expect(dead_code, reason = "used from the next change on"))]
+pub(crate) mod payload;
+#[cfg_attr(not(test), expect(dead_code, reason = "used from the next change on"))]
+pub(crate) mod payload3;
 pub(crate) mod socket;
 pub(crate) mod utf8;
 #[cfg(test)]
