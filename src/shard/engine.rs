@@ -5,6 +5,7 @@
 //! frames, so that an upgrade sends it as it lies; for a GET it is written anew as a payload ([`polling`]).
 
 mod desk;
+mod form;
 mod polling;
 pub(crate) mod probing;
 
@@ -230,6 +231,14 @@ impl Engine {
             if let Step::End(reason, code) = step {
                 return self.end(key, reason, code, cx);
             }
+        }
+    }
+
+    /// The connection has ended under the session, or what waits for its polls is too much.
+    pub(crate) fn handle_end<A: Application>(&mut self, key: ConnKey, cx: &Context<'_, A>) {
+        self.disconnect_all(DisconnectReason::TransportClose, cx);
+        if let Carrier::Polling(_) = self.carrier {
+            let _ = self.end_polling(key, DisconnectReason::TransportError, cx);
         }
     }
 

@@ -13,8 +13,9 @@ use crate::shard::connection::{Context, Flow};
 use crate::shard::engine::desk::{Desk, Step};
 use crate::shard::outbound::Outbound;
 use crate::wire::engine as packet;
+use crate::wire::close::CloseCode;
 use crate::wire::frame::{self, Opcode};
-use crate::wire::payload::{self, Form};
+use super::form::{self, Form, Piece};
 
 /// What a session on polling has beside its rules ([`crate::proto::session`]).
 pub(super) struct Poller {
@@ -188,9 +189,6 @@ impl Engine {
         is_binary: bool,
         cx: &Context<'_, A>,
     ) -> Step {
-        let form = Form::received(self.revision, is_binary);
-        let mut body = payload::readable(form, body);
-        let mut packets = payload::packets(form, &mut body);
         let mut desk = Desk {
             key,
             revision: self.revision,
@@ -198,24 +196,18 @@ impl Engine {
             sockets: &mut self.sockets,
             cx,
         };
-        while let Some(packet) = packets.next() {
-            let step = match packet {
-                Ok(payload::Packet::Text(text)) => {
-                    desk.text(&mut self.session, &mut self.upper, text)
+        let (session, upper) = (&mut self.session, &mut self.upper);
+        let ended = form::decode(self.revision, body, is_binary, |piece| {
+            let step = match piece {
+                Piece::Text(text) => desk.text(session, upper, text),
+                Piece::Binary(bytes) => desk.binary(session, upper, bytes),
+                Piece::Broken => {
+                    Step::End(DisconnectReason::ParseError, CloseCode::PROTOCOL_ERROR)
                 }
-                Ok(payload::Packet::Binary(bytes)) => {
-                    desk.binary(&mut self.session, &mut self.upper, bytes)
-                }
-                Err(_) => Step::End(
-                    DisconnectReason::ParseError,
-                    crate::wire::close::CloseCode::PROTOCOL_ERROR,
-                ),
             };
-            if let Step::End(..) = step {
-                return step;
-            }
-        }
-        Step::Continue
+            matches!(step, Step::End(..)).then_some(step)
+        });
+        ended.unwrap_or(Step::Continue)
     }
 
     /// The client has broken a GET or POST off, by closing its connection: the session has ended (as in Node).
@@ -252,12 +244,11 @@ impl Engine {
             return false;
         };
         self.session.answered();
-        let form = Form::sent(self.revision, poller.base64_only);
-        let mut encoder = payload::Encoder::new(form);
-        while let Some(buffer) = outbound.pop() {
-            encoder.add_frames(buffer.bytes());
-        }
-        let (body, is_binary) = encoder.finish();
+        let form = Form {
+            revision: self.revision,
+            base64_only: poller.base64_only,
+        };
+        let (body, is_binary) = form::encode_all(form, &mut outbound);
         let packets = if poll.opens {
             Answer::Opened {
                 sid: self.sid.clone(),
@@ -285,9 +276,11 @@ impl Engine {
         };
         if let Some(poll) = poller.poll.take() {
             self.session.answered();
-            let mut encoder = payload::Encoder::new(Form::sent(self.revision, poller.base64_only));
-            encoder.add_frames(&[0x81, 1, kind]);
-            let (body, is_binary) = encoder.finish();
+            let form = Form {
+                revision: self.revision,
+                base64_only: poller.base64_only,
+            };
+            let (body, is_binary) = form::encode(form, &[&[0x81, 1, kind]]);
             answer(poll.reply, Answer::Packets { body, is_binary });
         }
     }
