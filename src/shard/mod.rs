@@ -243,6 +243,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     connection.hung_up = true;
                 }
             }
+            Completion::Attached { token, result } => match result {
+                Ok((descriptor, _)) => self.reactor.refuse(descriptor),
+                Err(error) => log::debug!("connection {token} did not arrive: {error}"),
+            },
+            Completion::Detached { key, result } => {
+                log::debug!("{key:?} left for nowhere: {result:?}")
+            }
             Completion::Woken => {}
         }
     }

@@ -210,6 +210,7 @@ impl Echo {
                 }
             }
             Completion::AcceptFailed { error } => panic!("accept failed: {error}"),
+            Completion::Detached { .. } | Completion::Attached { .. } => panic!("nobody moves"),
             Completion::Woken | Completion::HungUp { .. } => {}
         }
     }
