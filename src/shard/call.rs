@@ -58,7 +58,9 @@ pub(crate) enum Request {
         is_binary: bool,
         reply: Reply,
     },
-    /// May a WebSocket take the session over?
+    /// The body of that POST is not taken; the session goes on.
+    Unpushed { ticket: Ticket },
+    /// May a WebSocket take the session over? Is it there at all?
     Probe { reply: Reply },
 }
 
@@ -116,8 +118,8 @@ pub(crate) enum Answer {
     Packets { body: Vec<u8>, is_binary: bool },
     /// Go on: read the body. The receiver ends when the session does.
     Ready(oneshot::Receiver<()>),
-    /// The WebSocket may come.
-    Welcome,
+    /// The session is there, on this transport; the WebSocket may come.
+    Welcome(Transport),
     /// The body was handled.
     Done,
     Refused(Refused),
@@ -128,7 +130,7 @@ pub(crate) enum Answer {
 pub(crate) enum Refused {
     /// There is no such session, or no more.
     UnknownSession,
-    /// It is carried by another transport, which is this one.
+    /// It is carried by this transport, and not by polling.
     Transport(Transport),
     /// It speaks another revision of the protocol.
     Revision,

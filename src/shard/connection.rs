@@ -172,6 +172,19 @@ impl Connection {
             .map_or(0, |outbound| outbound.bytes())
     }
 
+    /// May anything be sent that is marked for it?
+    pub(crate) fn may_say(&self) -> bool {
+        matches!(
+            self.end,
+            End::Open | End::Saying | End::Flushing | End::Leaving
+        )
+    }
+
+    /// Is so much waiting to be sent that nothing more is to be read from it, as it is now?
+    pub(crate) fn must_rest(&self, settings: &Settings) -> bool {
+        self.unsent() > settings.outbound_soft && !self.pause.outbound
+    }
+
     /// So many bytes more may be kept for it to send.
     fn room<A>(&self, cx: &Context<'_, A>) -> usize {
         cx.settings.outbound_soft.saturating_sub(self.unsent())

@@ -57,6 +57,10 @@ impl Lane {
         Some(ticket.connection)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }

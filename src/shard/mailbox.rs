@@ -38,6 +38,14 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
+    /// Wakes nobody.
+    fn silent() -> Self {
+        Alarm {
+            sleep: Arc::new(Sleep::new(AtomicBool::new(false))),
+            wake: Arc::new(|| {}),
+        }
+    }
+
     /// To be called *after* the core was given something to find.
     pub(crate) fn ring(&self) {
         if self.sleep.must_be_woken() {
@@ -126,6 +134,13 @@ impl<M> Outbox<M> {
             overflow,
             posted: CoreSet::EMPTY,
         }
+    }
+
+    /// What wakes this core itself.
+    pub(crate) fn alarm(&self) -> Alarm {
+        let own = self.addresses.get(self.own);
+        debug_assert!(own.is_some(), "every core has an address");
+        own.map_or_else(Alarm::silent, Address::alarm)
     }
 
     pub(crate) fn cores(&self) -> usize {

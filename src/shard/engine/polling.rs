@@ -86,7 +86,17 @@ impl Engine {
     ) -> Flow {
         match request {
             Request::Probe { reply } => {
-                answer(reply, Answer::Welcome);
+                answer(reply, Answer::Welcome(self.transport()));
+                Flow::Continue
+            }
+            Request::Unpushed { ticket } => {
+                let expected = match &mut self.carrier {
+                    Carrier::Polling(poller) => poller.push.take_if(|(of, _)| *of == ticket),
+                    Carrier::WebSocket(_) => None,
+                };
+                if expected.is_some() {
+                    let _ = self.session.pushed();
+                }
                 Flow::Continue
             }
             Request::Poll { ticket, reply } => self.handle_poll(key, ticket, reply, cx),
@@ -366,6 +376,7 @@ impl Request {
             | Request::Push { reply, .. }
             | Request::Pushed { reply, .. }
             | Request::Probe { reply } => answer(reply, refused(why)),
+            Request::Unpushed { .. } => {}
         }
     }
 }
