@@ -23,8 +23,11 @@ pub(crate) enum SameSite {
 /// Which cookies a browser throws away last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
+    /// First.
     Low,
+    /// In between.
     Medium,
+    /// Last.
     High,
 }
 

@@ -107,7 +107,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
     /// `Origin`.
     pub(crate) origin: Option<&'a [u8]>,
-    /// `Access-Control-Request-Headers`; of several lines, joined by commas.
+    /// `Access-Control-Request-Headers`; of several lines, joined by `, `.
     pub(crate) request_headers: Option<&'a [u8]>,
 }
 
