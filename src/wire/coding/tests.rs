@@ -44,6 +44,7 @@ fn the_coding_is_the_one_wanted_most() {
         (&["*"], Gzip),
         (&["*;q=0.5, gzip;q=0.4"], Deflate),
         (&["*;q=0.5, gzip;q=0"], Deflate),
+        (&["gzip;q=0.3, deflate;q=0.4, *;q=0.5"], Identity),
         (&["*, gzip;q=0, deflate;q=0"], Identity),
         (&["gzip;q=1.0, identity; q=0.5, *;q=0"], Gzip),
         (&["*", "gzip;q=0"], Deflate),

@@ -98,7 +98,10 @@ fn asked(origin: Option<&[u8]>) -> Asked<'_> {
 #[test]
 fn a_predicate_is_asked_about_origins_alone() {
     let all = Cors {
-        origin: Origin::Predicate(Arc::new(|_| true)),
+        origin: Origin::Predicate(Arc::new(|origin| {
+            assert_eq!(origin, "null");
+            true
+        })),
         ..Cors::default()
     };
     let vary = ("Vary", Cow::Borrowed(&b"Origin"[..]));
