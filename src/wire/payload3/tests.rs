@@ -200,7 +200,7 @@ fn an_error_says_what_is_wrong_and_comes_behind_what_was_right() {
         (b"\x00\xFF", 0, Length),
         (b"\x00\x02", 0, Length),
         (b"\x00\x02\xFF4", 0, Length),
-        (b"\x00\x0A\xFF4a", 0, Length),
+        (b"\x00\x0A\xFF4234567890", 0, Length),
         (b"\x00\x32\xFF4a", 0, Length),
         (b"\x00\x02\xFF4a\x01", 1, Length),
         (b"\x00\x02\xFF4a\x01\x03\xFF\x04a", 1, Length),
