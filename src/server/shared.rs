@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::http::fallback::Fallback;
+use super::http::options::Options;
 use super::namespace::Namespaces;
 use super::route::Routes;
 use super::start::Cores;
 use super::state::StateMap;
+use crate::reactor::clock::Clock;
 use crate::shard::hall::Hall;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Address;
@@ -17,10 +20,15 @@ pub(crate) struct Shared {
     pub(crate) states: StateMap,
     pub(crate) namespaces: Namespaces,
     pub(crate) routes: Routes,
+    /// Engine.IO over HTTP.
+    pub(crate) engine: Options,
+    /// For requests that are nobody else's.
+    pub(crate) fallback: Option<Fallback>,
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
+    clock: OnceLock<Clock>,
 }
 
 impl Shared {
@@ -29,7 +37,7 @@ impl Shared {
         rooms_max: usize,
         states: StateMap,
         namespaces: Namespaces,
-        routes: Routes,
+        (routes, engine, fallback): (Routes, Options, Option<Fallback>),
     ) -> Self {
         let root = namespaces.name_of("/");
         let (addresses, cores) = (OnceLock::new(), OnceLock::new());
@@ -39,9 +47,12 @@ impl Shared {
             states,
             namespaces,
             routes,
+            engine,
+            fallback,
             root,
             addresses,
             cores,
+            clock: OnceLock::new(),
         }
     }
 
@@ -65,6 +76,17 @@ impl Shared {
     /// `None` before the server runs.
     pub(crate) fn cores(&self) -> Option<&Cores> {
         self.cores.get()
+    }
+
+    /// Once, when the server starts.
+    pub(crate) fn set_clock(&self, clock: Clock) {
+        let first = self.clock.set(clock).is_ok();
+        debug_assert!(first, "a server starts once");
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.get().map_or(0, Clock::now_ms)
     }
 
     /// Is this the hall of one of this server's cores? (A program may run several servers.)

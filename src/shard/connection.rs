@@ -9,8 +9,8 @@
 use std::net::SocketAddr;
 
 use super::application::Application;
-use super::command::Command;
 use super::call::Takeover;
+use super::command::Command;
 use super::engine::Engine;
 use super::engine::probing::Probing;
 use super::hall::{Hall, SocketKey};
@@ -423,12 +423,7 @@ impl Connection {
                 Flow::Continue
             }
             (Command::EndClient { .. }, Phase::Engine(engine)) => {
-                let flow = engine.end(
-                    key,
-                    DisconnectReason::ServerNamespaceDisconnect,
-                    CloseCode::NORMAL,
-                    cx,
-                );
+                let flow = engine.end(key, engine.put_out_reason(), CloseCode::NORMAL, cx);
                 self.ended(flow)
             }
             (Command::Probed { .. }, Phase::Engine(engine)) => {

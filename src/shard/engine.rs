@@ -154,6 +154,14 @@ impl Engine {
         self.session.transport()
     }
 
+    /// What a client is told that the application ends.
+    pub(crate) fn put_out_reason(&self) -> DisconnectReason {
+        match self.upper {
+            Upper::SocketIo(_) => DisconnectReason::ServerNamespaceDisconnect,
+            Upper::Raw => DisconnectReason::ForcedClose,
+        }
+    }
+
     fn with_desk<A: Application, T>(
         &mut self,
         key: ConnKey,

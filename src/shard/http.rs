@@ -15,7 +15,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
@@ -86,7 +85,6 @@ pub(crate) struct Http {
     takeover: Rc<RefCell<Option<Takeover>>>,
     waker: Waker,
     timer: Timer,
-    peer: Peer,
 }
 
 /// hyper's connection, whatever its service.
@@ -131,9 +129,9 @@ impl Http {
             is_secure,
             takeover: takeover.clone(),
         };
-        let (app, from) = (cx.app.clone(), peer.clone());
+        let app = cx.app.clone();
         let service =
-            service_fn(move |request: http::Request<Incoming>| app.respond(request, &from));
+            service_fn(move |request: http::Request<Incoming>| app.respond(request, &peer));
         let connection = http1::Builder::new()
             .timer(timer.clone())
             .header_read_timeout(Duration::from_millis(cx.settings.handshake_timeout_ms))
@@ -146,12 +144,7 @@ impl Http {
             takeover,
             waker: cx.hall.lane().waker(key),
             timer,
-            peer,
         }
-    }
-
-    pub(crate) fn peer(&self) -> &Peer {
-        &self.peer
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {

@@ -44,7 +44,8 @@ impl Connection {
         }
         if self.end != End::Open {
             engine.handle_last_poll(request);
-            cx.hall.command(super::command::Command::Polled { connection: key });
+            cx.hall
+                .command(super::command::Command::Polled { connection: key });
             return Flow::Continue;
         }
         let flow = engine.handle_request(key, request, self.pause.is_on(), cx);

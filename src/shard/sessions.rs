@@ -102,7 +102,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         let inserted = self.connections.insert(Connection::session(engine));
-        debug_assert!(inserted == Ok(key), "it was the next key");
+        debug_assert!(inserted.is_ok_and(|at| at == key), "it was the next key");
         self.with_connection(key, |connection, cx| {
             connection.begin_session(key, &above, cx)
         });

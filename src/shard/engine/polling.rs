@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use super::form::{self, Form, Piece};
 use super::{Carrier, Engine};
 use crate::proto::reason::DisconnectReason;
 use crate::proto::session::Transport;
@@ -12,10 +13,9 @@ use crate::shard::command::Command;
 use crate::shard::connection::{Context, Flow};
 use crate::shard::engine::desk::{Desk, Step};
 use crate::shard::outbound::Outbound;
-use crate::wire::engine as packet;
 use crate::wire::close::CloseCode;
+use crate::wire::engine as packet;
 use crate::wire::frame::{self, Opcode};
-use super::form::{self, Form, Piece};
 
 /// What a session on polling has beside its rules ([`crate::proto::session`]).
 pub(super) struct Poller {
@@ -211,9 +211,7 @@ impl Engine {
             let step = match piece {
                 Piece::Text(text) => desk.text(session, upper, text),
                 Piece::Binary(bytes) => desk.binary(session, upper, bytes),
-                Piece::Broken => {
-                    Step::End(DisconnectReason::ParseError, CloseCode::PROTOCOL_ERROR)
-                }
+                Piece::Broken => Step::End(DisconnectReason::ParseError, CloseCode::PROTOCOL_ERROR),
             };
             matches!(step, Step::End(..)).then_some(step)
         });
@@ -352,7 +350,9 @@ impl Engine {
     /// A GET for a session that has ended in good order and has last words to say.
     pub(crate) fn handle_last_poll(&mut self, request: Request) {
         match (request, &mut self.carrier) {
-            (Request::Poll { ticket, reply }, Carrier::Polling(poller)) if poller.poll.is_none() => {
+            (Request::Poll { ticket, reply }, Carrier::Polling(poller))
+                if poller.poll.is_none() =>
+            {
                 poller.poll = Some(Poll {
                     ticket,
                     reply,
