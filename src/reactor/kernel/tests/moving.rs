@@ -1,5 +1,7 @@
 //! Renaming, detaching and attaching: who has a key, and who has a connection, while bytes are under way.
 
+use std::os::fd::AsRawFd;
+
 use super::*;
 
 const OTHER: ConnKey = ConnKey {
@@ -703,6 +705,15 @@ fn sockets_that_come_in_make_accepts_careful() {
     closed(&mut kernel, KEY, descriptor);
 }
 
+fn is_nonblocking(socket: &TcpStream) -> bool {
+    let info = format!("/proc/self/fdinfo/{}", socket.as_raw_fd());
+    let info = std::fs::read_to_string(info).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = u32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+    // O_NONBLOCK
+    flags & 0o4000 != 0
+}
+
 #[test]
 fn a_socket_from_outside_is_made_blocking() {
     let (mut kernel, _) = kernel(small());
@@ -710,7 +721,11 @@ fn a_socket_from_outside_is_made_blocking() {
     let mut client = TcpStream::connect(outside.local_addr().unwrap()).unwrap();
     let (socket, _) = outside.accept().unwrap();
     socket.set_nonblocking(true).unwrap();
+    let shared = socket.try_clone().unwrap();
+    assert!(is_nonblocking(&shared));
     let (descriptor, peer) = attached(&mut kernel, Handoff::Socket(socket.into()));
+    assert!(!is_nonblocking(&shared));
+    drop(shared);
     assert_eq!(peer, Some(client.local_addr().unwrap()));
     kernel.receive(KEY, descriptor);
     for _ in 0..10 {
