@@ -181,8 +181,8 @@ pub(crate) trait Reactor {
     /// [`Completion::Detached`].
     #[allow(dead_code, reason = "no shard asks for it yet")]
     fn detach(&mut self, key: ConnKey, descriptor: Descriptor);
-    /// Takes a connected socket in, as if it had been accepted. It is made blocking: a non-blocking one would fail its receives whenever
-    /// there is nothing to receive. Ends in [`Completion::Attached`]; with an error if there is no free descriptor.
+    /// Takes a connected socket in, as if it had been accepted. It must be blocking, as accepted ones are, and is made so: for all who
+    /// share it. Ends in [`Completion::Attached`]; with an error if there is no free descriptor.
     #[allow(dead_code, reason = "no shard asks for it yet")]
     fn attach(&mut self, socket: Handoff, token: u64);
     /// Wakes another core (its [`Completion::Woken`]).
