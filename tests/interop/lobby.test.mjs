@@ -100,7 +100,8 @@ test('a client whose own timeout is over hears so once, and the late answer chan
 
 test('ten attachments are relayed byte for byte', async () => {
   const [a, b] = await clients.connectMany(2, freshNamespace());
-  const sizes = [0, 1, 125, 126, 127, 1000, 65_535, 65_536, 100_000, 700_000];
+  // Together, in base64, less than a POST may hold: the official client does not split one that has an empty attachment.
+  const sizes = [0, 1, 125, 126, 127, 1000, 65_535, 65_536, 100_000, 500_000];
   const parts = sizes.map((size, i) => bytes(size, i + 1));
   const arrival = next(b, 'files');
   a.emit('files', 'before', parts.slice(0, 4), { nested: { deep: parts.slice(4) } }, 'after');
