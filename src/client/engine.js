@@ -13,9 +13,9 @@ let hadWebSocket = false;
 export class Engine extends Emitter {
   constructor(uri, opts) {
     super();
-    this.opts = { path: '/socket.io', transports: ['polling', 'websocket'], upgrade: true, ...opts };
+    this.opts = { path: '/socket.io', upgrade: true, ...opts };
     this.origin_ = parseAddress(uri).origin_;
-    this.transports = this.opts.transports.filter((name) => TRANSPORTS[name]);
+    this.transports = (this.opts.transports || ['polling', 'websocket']).filter((name) => TRANSPORTS[name]);
     this.writeBuffer = [];
     /** How many packets of the buffer are on their way. */
     this.inFlight_ = 0;

@@ -20,10 +20,10 @@ export class Manager extends Emitter {
     super();
     if (uri && typeof uri === 'object') [uri, opts] = [undefined, uri];
     this.uri = uri;
-    this.opts = { ...SETTINGS, ...opts };
+    this.opts = { ...opts };
     this.nsps = {};
     this.attempts_ = 0;
-    for (const name in SETTINGS) this[name](this.opts[name]);
+    for (const name in SETTINGS) this[name](this.opts[name] ?? SETTINGS[name]);
     this._readyState = 'closed';
     this._autoConnect = this.opts.autoConnect !== false;
     const parser = this.opts.parser || { Decoder, Encoder };

@@ -249,9 +249,9 @@
   var Engine = class extends Emitter {
     constructor(uri, opts) {
       super();
-      this.opts = { path: "/socket.io", transports: ["polling", "websocket"], upgrade: true, ...opts };
+      this.opts = { path: "/socket.io", upgrade: true, ...opts };
       this.origin_ = parseAddress(uri).origin_;
-      this.transports = this.opts.transports.filter((name) => TRANSPORTS[name]);
+      this.transports = (this.opts.transports || ["polling", "websocket"]).filter((name) => TRANSPORTS[name]);
       this.writeBuffer = [];
       this.inFlight_ = 0;
       this.readyState = "opening";
@@ -766,10 +766,10 @@
       super();
       if (uri && typeof uri === "object") [uri, opts] = [void 0, uri];
       this.uri = uri;
-      this.opts = { ...SETTINGS, ...opts };
+      this.opts = { ...opts };
       this.nsps = {};
       this.attempts_ = 0;
-      for (const name in SETTINGS) this[name](this.opts[name]);
+      for (const name in SETTINGS) this[name](this.opts[name] ?? SETTINGS[name]);
       this._readyState = "closed";
       this._autoConnect = this.opts.autoConnect !== false;
       const parser = this.opts.parser || { Decoder, Encoder };
