@@ -44,7 +44,7 @@ export class Manager extends Emitter {
       this._readyState = 'closed';
       this.emit('error', error);
       if (done) done(error);
-      else if (this._reconnection && !this._reconnecting && !this.attempts_) this.reconnect();
+      else if (!this.attempts_) this.reconnect();
     };
     const { _timeout } = this;
     const timer = _timeout !== false && setTimeout(() => {
@@ -96,7 +96,7 @@ export class Manager extends Emitter {
     this.attempts_ = 0;
     this._readyState = 'closed';
     this.emit('close', reason, details);
-    if (this._reconnection && !this.stopped_) this.reconnect();
+    this.reconnect();
   }
 
   /** The socket of a namespace, the same one each time. */
@@ -124,7 +124,7 @@ export class Manager extends Emitter {
   }
 
   reconnect() {
-    if (this._reconnecting || this.stopped_) return;
+    if (this._reconnecting || this.stopped_ || !this._reconnection) return;
     if (this.attempts_ >= this._reconnectionAttempts) {
       this.attempts_ = 0;
       this.emit('reconnect_failed');
@@ -137,9 +137,10 @@ export class Manager extends Emitter {
     this._reconnecting = true;
     this.again_ = setTimeout(() => {
       const attempt = this.attempts_;
-      this.emit('reconnect_attempt', attempt);
-      // A listener may have closed it.
-      if (this.stopped_) return;
+      if (this._reconnection) this.emit('reconnect_attempt', attempt);
+      this._reconnecting = this._reconnection && this._reconnecting;
+      // It may have been told to stop, also by a listener.
+      if (!this._reconnecting) return;
       this.open((error) => {
         this._reconnecting = false;
         if (error) {

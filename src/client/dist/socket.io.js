@@ -789,7 +789,7 @@
         this._readyState = "closed";
         this.emit("error", error);
         if (done) done(error);
-        else if (this._reconnection && !this._reconnecting && !this.attempts_) this.reconnect();
+        else if (!this.attempts_) this.reconnect();
       };
       const { _timeout } = this;
       const timer = _timeout !== false && setTimeout(() => {
@@ -838,7 +838,7 @@
       this.attempts_ = 0;
       this._readyState = "closed";
       this.emit("close", reason, details);
-      if (this._reconnection && !this.stopped_) this.reconnect();
+      this.reconnect();
     }
     /** The socket of a namespace, the same one each time. */
     socket(nsp, opts) {
@@ -861,7 +861,7 @@
       this.closed_("forced close");
     }
     reconnect() {
-      if (this._reconnecting || this.stopped_) return;
+      if (this._reconnecting || this.stopped_ || !this._reconnection) return;
       if (this.attempts_ >= this._reconnectionAttempts) {
         this.attempts_ = 0;
         this.emit("reconnect_failed");
@@ -873,8 +873,9 @@
       this._reconnecting = true;
       this.again_ = setTimeout(() => {
         const attempt = this.attempts_;
-        this.emit("reconnect_attempt", attempt);
-        if (this.stopped_) return;
+        if (this._reconnection) this.emit("reconnect_attempt", attempt);
+        this._reconnecting = this._reconnection && this._reconnecting;
+        if (!this._reconnecting) return;
         this.open((error) => {
           this._reconnecting = false;
           if (error) {
