@@ -243,10 +243,10 @@ impl Engine {
     }
 
     /// The connection has ended under the session, or what waits for its polls is too much.
-    pub(crate) fn handle_end<A: Application>(&mut self, key: ConnKey, cx: &Context<'_, A>) {
+    pub(crate) fn handle_end<A: Application>(&mut self, cx: &Context<'_, A>) {
         self.disconnect_all(DisconnectReason::TransportClose, cx);
         if let Carrier::Polling(_) = self.carrier {
-            let _ = self.end_polling(key, DisconnectReason::TransportError, cx);
+            let _ = self.end_polling(DisconnectReason::TransportError, cx);
         }
     }
 
@@ -267,7 +267,7 @@ impl Engine {
                 }
                 Flow::Finish
             }
-            Carrier::Polling(_) => self.end_polling(key, reason, cx),
+            Carrier::Polling(_) => self.end_polling(reason, cx),
         }
     }
 
