@@ -1,6 +1,7 @@
 //! How a server is described before it runs.
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
 use super::http::options::{Forbidden, Hooks};
+use super::http::script::Scripts;
 use super::namespace::{Namespace, Namespaces};
 use super::route::{Routes, WebSocketRoute};
-use super::shared::Shared;
+use super::shared::{Served, Shared};
 use super::start;
 use super::state::StateMap;
 use super::websocket::MessageHandler;
@@ -51,6 +53,7 @@ pub struct Builder {
     engines: Vec<(String, EngineRoute)>,
     hooks: Hooks,
     fallback: Option<Fallback>,
+    client_dir: Option<PathBuf>,
 }
 
 type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -346,6 +349,20 @@ impl Builder {
         self
     }
 
+    /// Serves the client script from this folder instead of our own: `client-dist` of the npm package `socket.io`, say, for the official
+    /// client. Its files are read when the server starts. Served are `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`,
+    /// `socket.io.msgpack.min.js` and their source maps, below Socket.IO's path, unless [`Config::serve_client`] is off.
+    ///
+    /// ```
+    /// use ringhall::Server;
+    /// let builder = Server::builder().client_dir("node_modules/socket.io/client-dist");
+    /// # let _ = builder;
+    /// ```
+    pub fn client_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.client_dir = Some(dir.into());
+        self
+    }
+
     /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router`. The address of the
     /// client is in the request's extensions, as a `SocketAddr`.
     ///
@@ -448,6 +465,14 @@ impl Builder {
                 ));
             }
         }
+        let scripts = match self.client_dir {
+            _ if !self.config.serve_client => None,
+            None => Some(Scripts::own()),
+            Some(dir) => Some(Scripts::of_dir(&dir).map_err(|error| {
+                Error::setting("client_dir", format!("is {}: {error}", dir.display()))
+            })?),
+        };
+        let script_prefix = format!("{}/", self.config.path_prefix()?.trim_end_matches('/'));
         let options = self.config.engine_options(self.hooks)?;
         let mut namespaces = Namespaces::default();
         namespaces.insert("/", self.root.table);
@@ -467,7 +492,15 @@ impl Builder {
             self.config.max_rooms,
             self.states,
             namespaces,
-            (routes, options, self.fallback),
+            (
+                routes,
+                options,
+                Served {
+                    fallback: self.fallback,
+                    scripts,
+                    script_prefix,
+                },
+            ),
         ))
     }
 }

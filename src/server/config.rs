@@ -47,6 +47,8 @@ pub struct Config {
     /// Answers to polls of at least so many bytes are compressed, for clients that take it (gzip or deflate). `None`: none is.
     /// Default: 1,024.
     pub http_compression: Option<usize>,
+    /// Whether the client script is served below Socket.IO's path; see [`Builder::client_dir`](crate::Builder::client_dir). Default: true.
+    pub serve_client: bool,
     /// Whether clients of Socket.IO 2 (Engine.IO 3) are served, too. Default: false.
     pub allow_eio3: bool,
     /// The longest message on a plain WebSocket, in bytes; a longer one is refused with close code 1009. Default: 16 MiB.
@@ -100,6 +102,7 @@ impl Default for Config {
             cors: None,
             cookie: None,
             http_compression: Some(1024),
+            serve_client: true,
             allow_eio3: false,
             max_message: 16 * 1024 * 1024,
             max_payload: 1_000_000,

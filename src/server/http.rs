@@ -4,6 +4,7 @@ pub(crate) mod compress;
 pub(crate) mod engine;
 pub(crate) mod fallback;
 pub(crate) mod options;
+pub(crate) mod script;
 pub(crate) mod upgrade;
 
 use std::rc::Rc;
@@ -122,7 +123,7 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
             Place::Page { content_type, body } => {
                 Ok(page(request.method(), content_type, body).map(Body::Full))
             }
-            Place::Nowhere => match &local.shared().fallback {
+            Place::Nowhere => match &local.shared().served.fallback {
                 Some(fallback) => fallback.serve(&local, request, &from).await,
                 None => Ok(refusal(&NOT_FOUND).map(Body::Full)),
             },
@@ -140,10 +141,11 @@ async fn serve_engine(
     let request = engine::Request {
         options: &local.shared().engine,
         port: local.hall_of(),
+        scripts: local.shared().served.scripts_for(&above),
+        prefix: &local.shared().served.script_prefix,
         above,
         head,
         peer: from.address,
-        is_secure: from.is_secure,
         now_ms: local.shared().now_ms(),
     };
     // The gate is the user's code, and may wait for what the runtime brings.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::compress;
 use super::options::{Forbidden, Options};
+use super::script::Scripts;
 use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{
     Above, Answer, Call, Opening, Refused, Reply, Request as Asked, Takeover, Ticket,
@@ -140,9 +141,11 @@ pub(crate) struct Request<'a, P> {
     pub(crate) options: &'a Options,
     pub(crate) port: &'a P,
     pub(crate) above: Above,
+    /// The path of Socket.IO with a slash at its end, and what is served there by name.
+    pub(crate) prefix: &'a str,
+    pub(crate) scripts: Option<&'a Scripts>,
     pub(crate) head: http::request::Parts,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) is_secure: bool,
     pub(crate) now_ms: u64,
 }
 
@@ -155,6 +158,9 @@ impl<P: Port> Request<'_, P> {
         let mut headers = HeaderMap::new();
         if let Some(answer) = self.cors(&mut headers) {
             return Served::Answer(answer);
+        }
+        if let Some(script) = self.script() {
+            return Served::Answer(script).with(headers);
         }
         let served = match self.query() {
             Err(error) => Err(error),
@@ -195,6 +201,15 @@ impl<P: Port> Request<'_, P> {
         let mut response = respond(status, None, Bytes::new());
         response.headers_mut().extend(std::mem::take(headers));
         Some(response)
+    }
+
+    /// A file of the client. Names that are none of these are requests like others.
+    fn script(&self) -> Option<Response<Bytes>> {
+        let scripts = self.scripts?;
+        let (_, name) = self.head.uri.path().rsplit_once('/')?;
+        // Exactly below the path.
+        let is_below = self.prefix.len() + name.len() == self.head.uri.path().len();
+        scripts.serve(name, &self.head.headers).filter(|_| is_below)
     }
 
     fn handshake(&self) -> Handshake {
