@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Polling, WebSocket } from 'engine.io-client';
+import { NodeWebSocket, NodeXHR } from 'engine.io-client';
 import { Clients, call, connected, eventually, isOwn, startServer, within } from './harness.mjs';
 
 const ROUNDS = Number(process.env.RINGHALL_ROUNDS ?? 2);
@@ -19,7 +19,7 @@ before(async () => { server = await startServer('interop', { args: ['--cores', '
 after(() => server?.stop());
 
 /** A WebSocket that comes late, at a random moment of the talk: clients upgrade at once otherwise, before there is much to lose. */
-class Late extends WebSocket {
+class Late extends NodeWebSocket {
   doOpen() {
     setTimeout(() => super.doOpen(), Math.random() * TALK_MS);
   }
@@ -55,7 +55,7 @@ for (let round = 1; round <= ROUNDS; round += 1) {
     const clients = new Clients(server);
     try {
       const talks = await Promise.all(Array.from({ length: CLIENTS }, async () => {
-        const socket = clients.open('/', { transports: isOwn ? ['polling', 'websocket'] : [Polling, Late] });
+        const socket = clients.open('/', { transports: isOwn ? ['polling', 'websocket'] : [NodeXHR, Late] });
         await connected(socket);
         return [socket, talk(socket)];
       }));
