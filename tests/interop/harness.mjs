@@ -7,6 +7,8 @@
 // and who talks to them:
 //   RINGHALL_CLIENT=own   our own script (src/client/dist), in the place of the official client
 //   RINGHALL_TRANSPORTS   what the clients may use: "polling", "polling,websocket" (default: "websocket")
+//   RINGHALL_BASE64=1     they take no binary frames (`forceBase64`)
+//   RINGHALL_CORES        the cores of the servers (default: 2; the number of CPUs where a suite does not say)
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +21,10 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 export const repository = path.resolve(here, '../..');
 export const isReference = Boolean(process.env.RINGHALL_REFERENCE);
 export const isOwn = process.env.RINGHALL_CLIENT === 'own';
+const forceBase64 = Boolean(process.env.RINGHALL_BASE64);
 export const transports = (process.env.RINGHALL_TRANSPORTS ?? 'websocket').split(',');
+
+export const cores = Number(process.env.RINGHALL_CORES ?? 2);
 
 /** For `skip`: true of a mode in which there is no websocket to act upon. */
 export const needsWebSocket = !transports.includes('websocket') && 'needs a websocket';
@@ -126,7 +131,8 @@ class RunningServer {
 /** Starts it and waits for its address. Port 0: a free one. `first`: what comes before the options. */
 export async function startServer(name, { first = [], args = [], port = 0 } = {}) {
   const [file, ...fixed] = program(name);
-  const child = spawn(file, [...fixed, ...first, '--listen', `127.0.0.1:${port}`, ...args], {
+  const onCores = process.env.RINGHALL_CORES && !args.includes('--cores') ? ['--cores', `${cores}`] : [];
+  const child = spawn(file, [...fixed, ...first, '--listen', `127.0.0.1:${port}`, ...args, ...onCores], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -161,7 +167,7 @@ export class Clients {
   /** A socket on a connection of its own, not yet connected. */
   open(namespace = '/', options = {}) {
     const socket = io(this.server.url + namespace, {
-      transports, forceNew: true, reconnection: false, ...options,
+      transports, forceBase64, forceNew: true, reconnection: false, ...options,
     });
     this.#sockets.push(socket);
     return socket;
@@ -177,7 +183,7 @@ export class Clients {
 
   /** One connection for several namespaces: `manager.socket("/chat")`. */
   manager(options = {}) {
-    const manager = new Manager(this.server.url, { transports, reconnection: false, ...options });
+    const manager = new Manager(this.server.url, { transports, forceBase64, reconnection: false, ...options });
     this.#sockets.push({ disconnect: () => manager._close() });
     return manager;
   }
