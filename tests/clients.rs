@@ -75,6 +75,11 @@ fn own_client() {
 }
 
 #[test]
+fn engine() {
+    node_suite("engine");
+}
+
+#[test]
 fn upgrade() {
     node_suite("upgrade");
 }
@@ -126,6 +131,7 @@ fn node_suite_with(name: &str, set: &[(&str, &str)]) {
         .arg(Path::new("tests/interop").join(&file))
         .env("RINGHALL_BIN", binary())
         .env("RINGHALL_INTEROP_BIN", example("interop"))
+        .env("RINGHALL_ENGINE_BIN", example("engine_echo"))
         .envs(set.iter().copied());
     let printed = expect_success(&file, &finished(&mut node));
     // A suite that ran nothing, or left something out, must not look like one that passed. What needs a transport that the mode does not have

@@ -3,7 +3,8 @@
 // The programs under test:
 //   RINGHALL_BIN          the `ringhall` binary            (default: target/debug/ringhall)
 //   RINGHALL_INTEROP_BIN  the example `interop`            (default: target/debug/examples/interop)
-//   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of both
+//   RINGHALL_ENGINE_BIN   the example `engine_echo`        (default: target/debug/examples/engine_echo)
+//   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of all of them
 // and who talks to them:
 //   RINGHALL_CLIENT=own   our own script (src/client/dist), in the place of the official client
 //   RINGHALL_TRANSPORTS   what the clients may use: "polling", "polling,websocket" (default: "websocket")
@@ -40,8 +41,16 @@ const STOP_MS = 10_000;
 /** The command line of `lobby` (the binary) or `interop` (the example). */
 export function program(name) {
   if (isReference) return [process.execPath, path.join(here, 'reference.mjs'), '--program', name];
-  const inTree = { lobby: 'target/debug/ringhall', interop: 'target/debug/examples/interop' };
-  const given = { lobby: process.env.RINGHALL_BIN, interop: process.env.RINGHALL_INTEROP_BIN };
+  const inTree = {
+    lobby: 'target/debug/ringhall',
+    interop: 'target/debug/examples/interop',
+    engine: 'target/debug/examples/engine_echo',
+  };
+  const given = {
+    lobby: process.env.RINGHALL_BIN,
+    interop: process.env.RINGHALL_INTEROP_BIN,
+    engine: process.env.RINGHALL_ENGINE_BIN,
+  };
   return [given[name] ?? path.join(repository, inTree[name])];
 }
 
