@@ -280,9 +280,14 @@ impl Kernel {
                 result,
                 more,
             } => self.handle_accepted(listener as usize, result, more),
-            Event::Installed { descriptor, result } => Some(Completion::Accepted {
+            Event::Installed {
+                descriptor,
+                listener,
+                result,
+            } => Some(Completion::Accepted {
                 descriptor: Descriptor(descriptor),
                 peer: result.ok().and_then(|fd| peer_of(&fd)),
+                listener: listener as usize,
             }),
             Event::Received { tag, result, more } => {
                 self.handle_received(key_of(tag), result, more)

@@ -112,6 +112,7 @@ pub(crate) enum Event<L> {
     /// A direct descriptor has an ordinary one beside it now.
     Installed {
         descriptor: u32,
+        listener: u32,
         result: Result<OwnedFd, Errno>,
     },
     /// A receive brought bytes, the end (`Ok(None)`), or an error. `more`: it stays armed.
@@ -221,9 +222,9 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
     }
 
     /// Asks for an ordinary descriptor beside a direct one.
-    pub(crate) fn install(&mut self, descriptor: u32) {
+    pub(crate) fn install(&mut self, descriptor: u32, listener: u32) {
         let entry = opcode::FixedFdInstall::new(Fixed(descriptor), 0).build();
-        self.push(entry, Tag::new(Op::Install, descriptor, 0));
+        self.push(entry, Tag::new(Op::Install, descriptor, listener));
     }
 
     /// Arms receiving from the pool.
@@ -389,6 +390,7 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
             },
             Op::Install => Event::Installed {
                 descriptor: tag.slot,
+                listener: tag.generation,
                 result: result.map(own),
             },
             Op::Receive => self.read_received(tag, result, entry.flags()),

@@ -8,6 +8,7 @@ use super::route::{Routes, WebSocketRoute};
 use super::shared::Shared;
 use super::start;
 use super::state::StateMap;
+use super::tls::{Tls, Wardrobe};
 use super::websocket::MessageHandler;
 use super::{Config, Server};
 use crate::{Error, Result};
@@ -33,13 +34,21 @@ use crate::{Error, Result};
 #[must_use = "a builder does nothing until it is run or started"]
 pub struct Builder {
     config: Config,
-    listen: Vec<String>,
+    listen: Vec<Listen>,
     states: StateMap,
     root: Namespace,
     others: Vec<(String, Namespace)>,
     families: Vec<(Predicate, Namespace)>,
     websockets: Vec<(String, WebSocketRoute)>,
     pages: Vec<(String, &'static str, Bytes)>,
+}
+
+/// An address to listen on.
+#[derive(Clone)]
+pub(super) struct Listen {
+    pub(super) address: String,
+    /// `None`: plain TCP.
+    pub(super) tls: Option<Tls>,
 }
 
 type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -77,7 +86,31 @@ impl Builder {
     /// # let _ = builder;
     /// ```
     pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen.push(address.into());
+        self.listen.push(Listen {
+            address: address.into(),
+            tls: None,
+        });
+        self
+    }
+
+    /// Adds an address on which TLS is spoken (https and wss), see [`Tls`]. Otherwise it is like those of [`listen`](Builder::listen):
+    /// all namespaces and routes are served on each address, and there may be several of both kinds, with different certificates.
+    ///
+    /// ```no_run
+    /// use ringhall::{Server, Tls};
+    ///
+    /// let server = Server::builder()
+    ///     .listen_tls("[::]:443", Tls::files("fullchain.pem", "privkey.pem"))
+    ///     .listen_tls("127.0.0.1:8443", Tls::files("dev.pem", "dev-key.pem"))
+    ///     .listen("127.0.0.1:8080");
+    /// # let _ = server;
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(mut self, address: impl Into<String>, tls: Tls) -> Self {
+        self.listen.push(Listen {
+            address: address.into(),
+            tls: Some(tls),
+        });
         self
     }
 
@@ -293,6 +326,10 @@ impl Builder {
                 "listen",
                 "is not given: add an address such as 127.0.0.1:3000",
             ));
+        }
+        let mut wardrobe = Wardrobe::default();
+        for tls in self.listen.iter().filter_map(|listen| listen.tls.as_ref()) {
+            wardrobe.index_of(tls)?;
         }
         self.into_shared().map(drop)
     }

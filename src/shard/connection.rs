@@ -11,11 +11,12 @@ use super::command::Command;
 use super::engine::Engine;
 use super::hall::{Hall, SocketKey};
 use super::opening::{Opened, Opening};
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Pool};
+use super::secure::Secure;
 use super::settings::Settings;
 use crate::proto::reason::DisconnectReason;
 use crate::proto::websocket::{Expiry, Input, Output, Timeout, WebSocket};
-use crate::reactor::{ConnKey, Descriptor};
+use crate::reactor::{ConnKey, Descriptor, SendBuffer};
 use crate::wire::close::CloseCode;
 
 /// What a connection may use while it handles something.
@@ -80,6 +81,8 @@ impl Pause {
 
 pub(crate) struct Connection {
     pub(crate) descriptor: Descriptor,
+    /// `None`: plain TCP.
+    pub(crate) secure: Option<Box<Secure>>,
     phase: Phase,
     pub(crate) end: End,
     pub(crate) end_deadline_ms: u64,
@@ -106,10 +109,17 @@ pub(crate) struct Held {
 }
 
 impl Connection {
-    pub(crate) fn new(descriptor: Descriptor, peer: Option<SocketAddr>, deadline_ms: u64) -> Self {
+    pub(crate) fn new(
+        descriptor: Descriptor,
+        peer: Option<SocketAddr>,
+        secure: Option<Box<Secure>>,
+        deadline_ms: u64,
+    ) -> Self {
+        let opening = Opening::new(peer, secure.is_some(), deadline_ms);
         Connection {
             descriptor,
-            phase: Phase::Opening(Box::new(Opening::new(peer, deadline_ms))),
+            secure,
+            phase: Phase::Opening(Box::new(opening)),
             end: End::Open,
             end_deadline_ms: 0,
             pause: Pause::default(),
@@ -125,6 +135,37 @@ impl Connection {
         self.outbound
             .as_ref()
             .map_or(0, |outbound| outbound.bytes())
+    }
+
+    /// Whether nothing waits to be sent; one send may be in flight.
+    pub(crate) fn has_said_all(&self) -> bool {
+        let ready = self.secure.as_ref().is_some_and(|tls| tls.has_ready());
+        self.outbound.is_none() && !ready
+    }
+
+    /// Whether nothing can be sent on it any more, for reasons of TLS.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.secure.as_ref().is_some_and(|tls| tls.is_broken())
+    }
+
+    /// The next bytes to send of what waits here.
+    pub(crate) fn next_buffer(&mut self, pool: &mut Pool) -> Option<SendBuffer> {
+        let mut outbound = self.outbound.take();
+        let buffer = self.next_buffer_of(outbound.as_deref_mut(), pool);
+        self.outbound = outbound;
+        buffer
+    }
+
+    /// The next bytes to send of `outbound`, in the form in which they go over the line.
+    pub(crate) fn next_buffer_of(
+        &mut self,
+        outbound: Option<&mut Outbound>,
+        pool: &mut Pool,
+    ) -> Option<SendBuffer> {
+        match &mut self.secure {
+            None => outbound?.pop(),
+            Some(secure) => secure.next_buffer(outbound, pool),
+        }
     }
 
     /// Handles received bytes, all of them.
@@ -198,6 +239,9 @@ impl Connection {
                 return Some(self.end_deadline_ms);
             }
         }
+        if let Some(deadline_ms) = self.secure.as_ref().and_then(|tls| tls.deadline_ms()) {
+            return Some(deadline_ms);
+        }
         match &self.phase {
             Phase::Opening(opening) => Some(opening.deadline_ms()),
             Phase::Plain(plain) => plain.machine.next_deadline_ms(),
@@ -213,6 +257,11 @@ impl Connection {
     ) -> Flow {
         if self.end != End::Open {
             let late = cx.now_ms >= self.end_deadline_ms;
+            return if late { Flow::Abort } else { Flow::Continue };
+        }
+        if let Some(deadline_ms) = self.secure.as_ref().and_then(|tls| tls.deadline_ms()) {
+            // Nobody is there yet who could be told anything.
+            let late = cx.now_ms >= deadline_ms;
             return if late { Flow::Abort } else { Flow::Continue };
         }
         let flow = match &mut self.phase {

@@ -93,8 +93,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let flushed = !connection.send_submitted && connection.outbound.is_none();
-        if connection.end == End::Flushing && flushed {
+        let flushed = !connection.send_submitted && connection.has_said_all();
+        if connection.end == End::Flushing && flushed && !self.close_secure(key) {
+            let Some(connection) = self.connections.get_mut(key) else {
+                return;
+            };
             connection.end = End::Lingering;
             self.reactor
                 .shutdown(key, connection.descriptor, Shutdown::Write);

@@ -21,14 +21,21 @@ use crate::wire::http;
 pub struct Handshake {
     head: Box<[u8]>,
     peer: Option<SocketAddr>,
+    is_secure: bool,
     issued_ms: u64,
 }
 
 impl Handshake {
-    pub(crate) fn new(head: &[u8], peer: Option<SocketAddr>, issued_ms: u64) -> Self {
+    pub(crate) fn new(
+        head: &[u8],
+        peer: Option<SocketAddr>,
+        is_secure: bool,
+        issued_ms: u64,
+    ) -> Self {
         Handshake {
             head: head.into(),
             peer,
+            is_secure,
             issued_ms,
         }
     }
@@ -109,6 +116,19 @@ impl Handshake {
         self.peer
     }
 
+    /// Whether the connection came over TLS, that is, to an address of [`Builder::listen_tls`](crate::Builder::listen_tls). A proxy
+    /// in front of the server may have taken the TLS off; it commonly says so in `X-Forwarded-Proto`.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// let scheme = if handshake.is_secure() { "https" } else { "http" };
+    /// # let _ = scheme;
+    /// # }
+    /// ```
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
     /// Milliseconds from the start of the server to this handshake.
     pub fn issued_ms(&self) -> u64 {
         self.issued_ms
@@ -131,7 +151,7 @@ mod tests {
     fn it_tells_what_was_said() {
         let head =
             b"GET /x/?room=a%20b&room=c HTTP/1.1\r\nHost: h\r\nX-One:  1 \r\nX-Bin: \xff\r\n\r\n";
-        let handshake = Handshake::new(head, None, 5);
+        let handshake = Handshake::new(head, None, true, 5);
         assert_eq!(handshake.path(), "/x/");
         assert_eq!(handshake.url(), "/x/?room=a%20b&room=c");
         assert_eq!(handshake.query("room").as_deref(), Some("c"));
@@ -143,5 +163,6 @@ mod tests {
             [("Host", "h"), ("X-One", "1")]
         );
         assert_eq!((handshake.peer_addr(), handshake.issued_ms()), (None, 5));
+        assert!(handshake.is_secure());
     }
 }

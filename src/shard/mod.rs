@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::reactor::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use crate::tls::Acceptor;
 
 pub(crate) mod application;
 pub(crate) mod command;
@@ -25,6 +26,7 @@ pub(crate) mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+pub(crate) mod secure;
 pub(crate) mod settings;
 #[cfg(test)]
 mod simulation;
@@ -39,6 +41,7 @@ use hall::Hall;
 use mail::Mail;
 use mailbox::Mailbox;
 use outbound::{Outbound, Pool};
+use secure::Gate;
 use settings::Settings;
 use slots::Slots;
 use wheel::Wheel;
@@ -82,6 +85,7 @@ pub(crate) struct Shard<R: Reactor, A> {
     hall: Rc<Hall>,
     settings: Arc<Settings>,
     connections: Slots<Connection>,
+    gate: Gate,
     wheel: Wheel,
     mailbox: Mailbox<Mail>,
     pool: Pool,
@@ -112,6 +116,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             hall,
             connections: Slots::with_limit(settings.connections_max),
             settings,
+            gate: Gate::default(),
             wheel: Wheel::new(now_ms),
             mailbox,
             pool: Pool::default(),
@@ -122,6 +127,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             shutdown_deadline_ms: None,
             counters: Counters::default(),
         }
+    }
+
+    /// The same with TLS, on the listeners that have an acceptor at their index.
+    pub(crate) fn with_tls(mut self, acceptors: Vec<Option<Acceptor>>) -> Self {
+        self.gate = Gate::new(acceptors);
+        self
     }
 
     /// One turn of the loop. Waits in the reactor as told, and nowhere else.
@@ -212,7 +223,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
 
     fn handle(&mut self, completion: Completion<R::Buffer>) {
         match completion {
-            Completion::Accepted { descriptor, peer } => self.accepted(descriptor, peer),
+            Completion::Accepted {
+                descriptor,
+                peer,
+                listener,
+            } => self.accepted(descriptor, peer, listener),
             Completion::AcceptFailed { error } => {
                 self.counters.accept_failures += 1;
                 if !self.accept_failing {
@@ -247,17 +262,39 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
     }
 
-    fn accepted(&mut self, descriptor: Descriptor, peer: Option<std::net::SocketAddr>) {
+    fn accepted(
+        &mut self,
+        descriptor: Descriptor,
+        peer: Option<std::net::SocketAddr>,
+        listener: usize,
+    ) {
         if self.shutdown_deadline_ms.is_some() {
             // It was under way when accepting was stopped.
             return self.reactor.refuse(descriptor);
         }
-        let deadline_ms = self.now_ms + self.settings.handshake_timeout_ms;
-        let connection = Connection::new(descriptor, peer, deadline_ms);
+        let tls_deadline_ms = self.now_ms + self.settings.tls_handshake_timeout_ms;
+        let secure = match self.gate.accept(listener, tls_deadline_ms) {
+            Ok(secure) => secure,
+            Err(error) => {
+                log::warn!("a TLS connection cannot begin: {error}");
+                return self.reactor.refuse(descriptor);
+            }
+        };
+        let is_secure = secure.is_some();
+        let begin_ms = if is_secure {
+            tls_deadline_ms
+        } else {
+            self.now_ms
+        };
+        let deadline_ms = begin_ms + self.settings.handshake_timeout_ms;
+        let connection = Connection::new(descriptor, peer, secure, deadline_ms);
         match self.connections.insert(connection) {
             Ok(key) => {
                 self.counters.accepted += 1;
                 self.accept_failing = false;
+                if is_secure {
+                    self.begin_handshake(key);
+                }
                 self.start_receiving(key);
                 self.schedule(key);
             }
@@ -280,6 +317,9 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             let held = connection.held.get_or_insert_default();
             held.bytes.extend_from_slice(bytes);
             return;
+        }
+        if connection.secure.is_some() {
+            return self.received_secure(key, bytes);
         }
         self.with_connection(key, |connection, cx| {
             connection.handle_input(key, bytes, cx)
@@ -341,11 +381,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        match connection
-            .outbound
-            .as_mut()
-            .and_then(|outbound| outbound.pop())
-        {
+        let next = connection.next_buffer(&mut self.pool);
+        if connection.is_broken() {
+            return self.fail(key);
+        }
+        match next {
             Some(buffer) => {
                 connection.send_submitted = true;
                 self.reactor.send(key, connection.descriptor, buffer, 0);
@@ -409,6 +449,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             ..
         } = self;
         let mut slow: Vec<ConnKey> = Vec::new();
+        let mut broken: Vec<ConnKey> = Vec::new();
         let mut full: Vec<ConnKey> = Vec::new();
         hall.with_turn(|turn, busy| {
             while let Some(marked) = turn.take_marked() {
@@ -428,9 +469,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     outbound.extend(turn.pieces(marked), pool);
                 } else {
                     scratch.extend(turn.pieces(marked), pool);
-                    let Some(buffer) = scratch.pop() else {
+                    let buffer = connection.next_buffer_of(Some(&mut *scratch), pool);
+                    if connection.is_broken() {
+                        broken.push(key);
                         continue;
-                    };
+                    }
+                    let Some(buffer) = buffer else { continue };
                     connection.send_submitted = true;
                     reactor.send(key, connection.descriptor, buffer, 0);
                     if !scratch.is_empty() {
@@ -448,6 +492,9 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         });
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
+        }
+        for key in broken {
+            self.fail(key);
         }
         for key in slow {
             self.counters.cut_slow += 1;

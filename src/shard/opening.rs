@@ -21,6 +21,7 @@ pub(crate) struct Opening {
     scanned: usize,
     deadline_ms: u64,
     peer: Option<SocketAddr>,
+    is_secure: bool,
 }
 
 /// What became of the opening. The number is where the bytes behind the head begin: in what is stored, if anything is, or in the input.
@@ -33,12 +34,13 @@ pub(crate) enum Opened {
 }
 
 impl Opening {
-    pub(crate) fn new(peer: Option<SocketAddr>, deadline_ms: u64) -> Self {
+    pub(crate) fn new(peer: Option<SocketAddr>, is_secure: bool, deadline_ms: u64) -> Self {
         Opening {
             stored: Vec::new(),
             scanned: 0,
             deadline_ms,
             peer,
+            is_secure,
         }
     }
 
@@ -58,7 +60,7 @@ impl Opening {
         }
         let so_far = if whole { bytes } else { &self.stored };
         match http::find_head_end(so_far, self.scanned) {
-            Ok(Status::Complete(end)) => decide(key, so_far, end, self.peer, cx),
+            Ok(Status::Complete(end)) => decide(key, so_far, end, (self.peer, self.is_secure), cx),
             Err(error) => refuse(key, &error.into(), cx),
             Ok(Status::Partial) => {
                 self.scanned = so_far.len();
@@ -96,7 +98,7 @@ fn decide<A: Application>(
     key: ConnKey,
     bytes: &[u8],
     end: usize,
-    peer: Option<SocketAddr>,
+    (peer, is_secure): (Option<SocketAddr>, bool),
     cx: &Context<'_, A>,
 ) -> Opened {
     let head = bytes.get(..end).unwrap_or(bytes);
@@ -111,7 +113,7 @@ fn decide<A: Application>(
     {
         return refuse(key, &refusal, cx);
     }
-    let handshake = || Handshake::new(head, peer, cx.now_ms);
+    let handshake = || Handshake::new(head, peer, is_secure, cx.now_ms);
     match cx.app.route(&request) {
         Route::WebSocket {
             number,

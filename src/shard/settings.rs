@@ -15,6 +15,10 @@ pub(crate) struct Settings {
     pub(crate) payload_max: usize,
     /// From accept to the end of the request head.
     pub(crate) handshake_timeout_ms: u64,
+    /// From accept to the end of the TLS handshake.
+    pub(crate) tls_handshake_timeout_ms: u64,
+    /// TLS handshakes on a core at a time.
+    pub(crate) tls_handshakes_max: usize,
     /// From our FIN to the peer's, after which the connection is cut.
     pub(crate) linger_ms: u64,
     /// Unsent bytes on a connection at which nothing more is read from it.

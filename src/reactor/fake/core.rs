@@ -220,6 +220,7 @@ impl State {
                 Completion::Accepted {
                     descriptor: Descriptor(descriptor),
                     peer,
+                    listener: 0,
                 },
             );
         }
