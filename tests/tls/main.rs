@@ -9,6 +9,8 @@
 
 mod client;
 mod hostile;
+#[cfg(feature = "cli")]
+mod program;
 mod reload;
 
 use std::net::SocketAddr;

@@ -10,16 +10,16 @@ use crate::client::{Client, Identity};
 use crate::{base, start, until};
 
 /// A folder that is removed in the end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
-        let path = std::env::temp_dir().join(format!("ringhall-reload-{}", std::process::id()));
+    pub(crate) fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("ringhall-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
-    fn put(&self, identity: &Identity) {
+    pub(crate) fn put(&self, identity: &Identity) {
         for (name, text) in [("cert.pem", &identity.cert), ("key.pem", &identity.key)] {
             let new = self.0.join("new");
             std::fs::write(&new, text).unwrap();
@@ -31,7 +31,7 @@ impl Folder {
         Tls::files(self.file("cert.pem"), self.file("key.pem"))
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         Path::new(&self.0).join(name)
     }
 }
@@ -45,7 +45,7 @@ impl Drop for Folder {
 #[test]
 fn a_new_certificate_harms_no_connection() {
     const CONNECTIONS: usize = 8;
-    let folder = Folder::new();
+    let folder = Folder::new("reload");
     let identities = [Identity::new(), Identity::new(), Identity::new()];
     folder.put(&identities[0]);
     let server = start(base(), folder.tls());
