@@ -135,6 +135,48 @@ fn a_damaged_record_is_answered_with_an_alert() {
     }
 }
 
+/// Where the records have their versions, which mean nothing (RFC 8446 §5.1).
+fn places_of_versions(records: &[u8]) -> Vec<usize> {
+    let (mut places, mut start) = (Vec::new(), 0);
+    while let Some(&[_, _, _, high, low]) = records.get(start..start + 5) {
+        places.extend([start + 1, start + 2]);
+        start += 5 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    places
+}
+
+#[test]
+fn a_damaged_handshake_never_gets_through() {
+    let identity = Identity::new();
+    let mut acceptor = identity.acceptor();
+    for version in VERSIONS {
+        let client = Arc::new(identity.client(version));
+        for flight in 0..2 {
+            let mut at = 0;
+            loop {
+                let mut pair = Pair::new(&mut acceptor, &client);
+                for _ in 0..flight {
+                    let (mut sent, mut out) = (pair.take_from_client(), Vec::new());
+                    let state = pair.server.receive(&mut sent, &mut pair.plain, &mut out);
+                    assert_eq!(state.unwrap(), State::Handshaking);
+                    pair.give_to_client(&out);
+                }
+                let mut sent = pair.take_from_client();
+                let versions = places_of_versions(&sent);
+                let Some(byte) = sent.get_mut(at) else { break };
+                *byte ^= 0x11;
+                let mut out = Vec::new();
+                let received = pair.server.receive(&mut sent, &mut pair.plain, &mut out);
+                let is_through = received.is_ok_and(|state| state != State::Handshaking);
+                assert!(!is_through || versions.contains(&at), "byte {at}");
+                assert!(pair.plain.is_empty());
+                at += 1;
+            }
+            assert!(at > 30);
+        }
+    }
+}
+
 #[test]
 fn a_record_that_is_too_long_is_refused_by_its_head() {
     let identity = Identity::new();
