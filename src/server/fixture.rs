@@ -77,7 +77,7 @@ pub(super) fn socket() -> Socket {
         .state(7_u32)
         .into_shared()
         .unwrap();
-    let (address, _) = mailbox(Box::new(|| {}));
+    let (address, _) = mailbox(Arc::new(|| {}));
     let outbox = Outbox::new(0, Arc::from([address]));
     let hall = Rc::new(Hall::new(0, outbox, 10, Rooms::new(Limits::default())));
     let local = Local::new(hall.clone(), Arc::new(shared));
@@ -91,7 +91,11 @@ pub(super) fn socket() -> Socket {
             &namespace,
         )
         .unwrap();
-    let handshake = Rc::new(Handshake::new(b"GET / HTTP/1.1\r\n\r\n", None, false, 0));
+    let handshake = Rc::new(Handshake::new(
+        b"GET / HTTP/1.1\r\n\r\n",
+        crate::shard::handshake::Via::default(),
+        0,
+    ));
     Socket::new(
         key,
         id,

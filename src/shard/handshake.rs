@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::wire::http;
 
 /// The request that opened a connection: its path, query and headers, and where it came from.
 ///
-/// It is kept as it came in (at most 16 KiB, commonly 200 to 600 bytes) and parsed when asked.
+/// It is kept as it came in (at most 16 KiB, commonly 200 to 600 bytes) and parsed when asked. A clone shares it.
 ///
 /// ```
 /// # fn f(socket: &ringhall::Socket) {
@@ -17,25 +18,26 @@ use crate::wire::http;
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handshake {
-    head: Box<[u8]>,
-    peer: Option<SocketAddr>,
-    is_secure: bool,
+    head: Arc<[u8]>,
+    via: Via,
     issued_ms: u64,
 }
 
+/// What a request came over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Via {
+    pub(crate) peer: Option<SocketAddr>,
+    /// TLS.
+    pub(crate) is_secure: bool,
+}
+
 impl Handshake {
-    pub(crate) fn new(
-        head: &[u8],
-        peer: Option<SocketAddr>,
-        is_secure: bool,
-        issued_ms: u64,
-    ) -> Self {
+    pub(crate) fn new(head: &[u8], via: Via, issued_ms: u64) -> Self {
         Handshake {
             head: head.into(),
-            peer,
-            is_secure,
+            via,
             issued_ms,
         }
     }
@@ -113,7 +115,7 @@ impl Handshake {
     /// # }
     /// ```
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.via.peer
     }
 
     /// Whether the connection came over TLS, that is, to an address of [`Builder::listen_tls`](crate::Builder::listen_tls). A proxy
@@ -126,7 +128,7 @@ impl Handshake {
     /// # }
     /// ```
     pub fn is_secure(&self) -> bool {
-        self.is_secure
+        self.via.is_secure
     }
 
     /// Milliseconds from the start of the server to this handshake.
@@ -151,7 +153,11 @@ mod tests {
     fn it_tells_what_was_said() {
         let head =
             b"GET /x/?room=a%20b&room=c HTTP/1.1\r\nHost: h\r\nX-One:  1 \r\nX-Bin: \xff\r\n\r\n";
-        let handshake = Handshake::new(head, None, true, 5);
+        let via = Via {
+            peer: None,
+            is_secure: true,
+        };
+        let handshake = Handshake::new(head, via, 5);
         assert_eq!(handshake.path(), "/x/");
         assert_eq!(handshake.url(), "/x/?room=a%20b&room=c");
         assert_eq!(handshake.query("room").as_deref(), Some("c"));

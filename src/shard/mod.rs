@@ -11,10 +11,12 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::reactor::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use crate::reactor::{Completion, ConnKey, Reactor, Wait};
 use crate::tls::Acceptor;
 
+mod accepting;
 pub(crate) mod application;
+pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod connection;
 mod ending;
@@ -22,17 +24,22 @@ pub(crate) mod engine;
 pub(crate) mod hall;
 pub(crate) mod handshake;
 pub(crate) mod home;
+pub(crate) mod http;
+pub(crate) mod lane;
 pub(crate) mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod opening;
 pub(crate) mod outbound;
 pub(crate) mod secure;
+mod session;
+mod sessions;
 pub(crate) mod settings;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod slots;
 pub(crate) mod thread;
 pub(crate) mod wheel;
+mod writing;
 
 use application::Application;
 use command::Command;
@@ -42,6 +49,7 @@ use mail::Mail;
 use mailbox::Mailbox;
 use outbound::{Outbound, Pool};
 use secure::Gate;
+use sessions::Arriving;
 use settings::Settings;
 use slots::Slots;
 use wheel::Wheel;
@@ -91,6 +99,8 @@ pub(crate) struct Shard<R: Reactor, A> {
     pool: Pool,
     scratch: Outbound,
     expired: Vec<u32>,
+    /// Connections that are on their way here, by token.
+    arriving: Arriving,
     accept_again_ms: Option<u64>,
     /// Since the last connection that was accepted: the log is told once.
     accept_failing: bool,
@@ -122,6 +132,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             pool: Pool::default(),
             scratch: Outbound::default(),
             expired: Vec::new(),
+            arriving: Arriving::default(),
             accept_again_ms: None,
             accept_failing: false,
             shutdown_deadline_ms: None,
@@ -146,16 +157,20 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         self.expire();
         let mut active = mails + completions > 0;
         for _ in 0..ROUNDS_PER_TURN {
-            if !self.hall.has_work() {
+            if !self.hall.has_work() && self.hall.lane().is_empty() {
                 break;
             }
             active = true;
+            self.wake_waiting();
             self.write_marked();
             self.carry_out_commands();
         }
         let waiting = self.send_mail();
         self.hall.set_in_turn(false);
-        let more = waiting || mails == MAILS_PER_TURN || self.hall.has_work();
+        let more = waiting
+            || mails == MAILS_PER_TURN
+            || self.hall.has_work()
+            || !self.hall.lane().is_empty();
         Ok(Pace {
             active,
             more,
@@ -168,6 +183,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         self.shutdown_deadline_ms.is_some() && self.connections.is_empty()
     }
 
+    /// Announces sleep. `false`: there is something to do, so do not sleep.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.mailbox.fall_asleep(|| self.hall.lane().is_empty())
+    }
+
+    #[cfg(test)]
     pub(crate) fn mailbox(&self) -> &Mailbox<Mail> {
         &self.mailbox
     }
@@ -246,62 +267,24 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 from,
                 result,
             } => self.sent(key, buffer, from, result),
-            Completion::Closed { key } => {
-                if self.connections.remove(key).is_some() {
-                    self.hall.set_busy(key.slot, false);
-                    // Whoever gets this slot next must not get what was marked for this connection.
-                    self.hall.with_turn(|turn, _| turn.unmark(key.slot));
-                }
-            }
+            Completion::Closed { key } => self.vacate(key),
             Completion::HungUp { key } => {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.hung_up = true;
                 }
             }
+            Completion::Detached { key, result } => self.detached(key, result),
+            Completion::Attached { token, result } => self.attached(token, result),
             Completion::Woken => {}
         }
     }
 
-    fn accepted(
-        &mut self,
-        descriptor: Descriptor,
-        peer: Option<std::net::SocketAddr>,
-        listener: usize,
-    ) {
-        if self.shutdown_deadline_ms.is_some() {
-            // It was under way when accepting was stopped.
-            return self.reactor.refuse(descriptor);
-        }
-        let tls_deadline_ms = self.now_ms + self.settings.tls_handshake_timeout_ms;
-        let secure = match self.gate.accept(listener, tls_deadline_ms) {
-            Ok(secure) => secure,
-            Err(error) => {
-                log::warn!("a TLS connection cannot begin: {error}");
-                return self.reactor.refuse(descriptor);
-            }
-        };
-        let is_secure = secure.is_some();
-        let begin_ms = if is_secure {
-            tls_deadline_ms
-        } else {
-            self.now_ms
-        };
-        let deadline_ms = begin_ms + self.settings.handshake_timeout_ms;
-        let connection = Connection::new(descriptor, peer, secure, deadline_ms);
-        match self.connections.insert(connection) {
-            Ok(key) => {
-                self.counters.accepted += 1;
-                self.accept_failing = false;
-                if is_secure {
-                    self.begin_handshake(key);
-                }
-                self.start_receiving(key);
-                self.schedule(key);
-            }
-            Err(refused) => {
-                self.counters.refused_full += 1;
-                self.reactor.refuse(refused.descriptor);
-            }
+    /// Nothing of the connection is left: its slot is free.
+    fn vacate(&mut self, key: ConnKey) {
+        if self.connections.remove(key).is_some() {
+            self.hall.set_busy(key.slot, false);
+            // Whoever gets this slot next must not get what was marked for this connection.
+            self.hall.with_turn(|turn, _| turn.unmark(key.slot));
         }
     }
 
@@ -310,16 +293,32 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             self.counters.stale += 1;
             return;
         };
-        if connection.end != End::Open {
+        if connection.secure.is_none() {
+            return self.received_plain(key, bytes);
+        }
+        if !matches!(connection.end, End::Open | End::Leaving | End::Moving) {
             return;
         }
-        if connection.pause.is_on() {
+        if connection.pause.is_on() && connection.end == End::Open {
+            let held = connection.held.get_or_insert_default();
+            held.sealed.extend_from_slice(bytes);
+            return;
+        }
+        self.received_secure(key, bytes);
+    }
+
+    /// Handles what was received, or was decrypted of it.
+    fn received_plain(&mut self, key: ConnKey, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if !matches!(connection.end, End::Open | End::Leaving | End::Moving) {
+            return;
+        }
+        if connection.pause.is_on() && connection.end == End::Open {
             let held = connection.held.get_or_insert_default();
             held.bytes.extend_from_slice(bytes);
             return;
-        }
-        if connection.secure.is_some() {
-            return self.received_secure(key, bytes);
         }
         self.with_connection(key, |connection, cx| {
             connection.handle_input(key, bytes, cx)
@@ -339,68 +338,18 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             End::Open | End::Saying | End::Flushing | End::Lingering if cancelled => {
                 self.start_receiving(key);
             }
+            // A FIN will be seen again where it goes.
+            End::Leaving | End::Moving if result.is_ok() || cancelled => self.advance_end(key),
+            End::Leaving | End::Moving => self.abort(key),
             End::Open if connection.pause.is_on() && result.is_ok() => {
                 connection.held.get_or_insert_default().finished = true
             }
             End::Open => self.with_connection(key, |connection, cx| {
-                connection.handle_end(result.is_err(), cx)
+                connection.handle_end(key, result.is_err(), cx)
             }),
             End::Saying | End::Lingering | End::Flushing if result.is_err() => self.abort(key),
             _ => self.advance_end(key),
         }
-    }
-
-    fn sent(&mut self, key: ConnKey, buffer: SendBuffer, from: usize, result: io::Result<usize>) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            self.counters.stale += 1;
-            return self.pool.recycle(buffer);
-        };
-        connection.send_submitted = false;
-        let sent = match result {
-            Ok(sent) => from + sent,
-            Err(_) => {
-                self.pool.recycle(buffer);
-                return self.fail(key);
-            }
-        };
-        if connection.end == End::Aborting {
-            self.pool.recycle(buffer);
-            return self.advance_end(key);
-        }
-        if sent < buffer.bytes().len() {
-            connection.send_submitted = true;
-            let descriptor = connection.descriptor;
-            return self.reactor.send(key, descriptor, buffer, sent);
-        }
-        self.pool.recycle(buffer);
-        self.send_next(key);
-    }
-
-    /// Sends what waited behind the last send, or notes that there is nothing.
-    fn send_next(&mut self, key: ConnKey) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        let next = connection.next_buffer(&mut self.pool);
-        if connection.is_broken() {
-            return self.fail(key);
-        }
-        match next {
-            Some(buffer) => {
-                connection.send_submitted = true;
-                self.reactor.send(key, connection.descriptor, buffer, 0);
-            }
-            None => {
-                connection.outbound = None;
-                self.hall.set_busy(key.slot, false);
-            }
-        }
-        let relieved =
-            connection.pause.outbound && connection.unsent() <= self.settings.outbound_soft / 2;
-        if relieved {
-            self.set_pause(key, |pause| pause.outbound = false);
-        }
-        self.advance_end(key);
     }
 
     fn expire(&mut self) {
@@ -437,83 +386,22 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
     }
 
-    /// One send for each connection that anything was marked for.
-    fn write_marked(&mut self) {
-        let Shard {
-            reactor,
-            hall,
-            settings,
-            connections,
-            pool,
-            scratch,
-            ..
-        } = self;
-        let mut slow: Vec<ConnKey> = Vec::new();
-        let mut broken: Vec<ConnKey> = Vec::new();
-        let mut full: Vec<ConnKey> = Vec::new();
-        hall.with_turn(|turn, busy| {
-            while let Some(marked) = turn.take_marked() {
-                let slot = marked.connection;
-                let Some((key, connection)) = connections.at_mut(slot) else {
-                    continue;
-                };
-                if !matches!(connection.end, End::Open | End::Saying | End::Flushing) {
-                    continue;
-                }
-                if connection.send_submitted {
-                    let outbound = connection.outbound.get_or_insert_default();
-                    if outbound.bytes() >= settings.outbound_hard {
-                        slow.push(key);
-                        continue;
-                    }
-                    outbound.extend(turn.pieces(marked), pool);
-                } else {
-                    scratch.extend(turn.pieces(marked), pool);
-                    let buffer = connection.next_buffer_of(Some(&mut *scratch), pool);
-                    if connection.is_broken() {
-                        broken.push(key);
-                        continue;
-                    }
-                    let Some(buffer) = buffer else { continue };
-                    connection.send_submitted = true;
-                    reactor.send(key, connection.descriptor, buffer, 0);
-                    if !scratch.is_empty() {
-                        connection.outbound = Some(Box::new(std::mem::take(scratch)));
-                    }
-                }
-                if connection.outbound.is_some() {
-                    busy.set(slot, true);
-                }
-                if connection.unsent() > settings.outbound_soft && !connection.pause.outbound {
-                    full.push(key);
-                }
-            }
-            turn.clear();
-        });
-        for key in full {
-            self.set_pause(key, |pause| pause.outbound = true);
-        }
-        for key in broken {
-            self.fail(key);
-        }
-        for key in slow {
-            self.counters.cut_slow += 1;
-            self.fail(key);
-        }
-    }
-
     fn carry_out_commands(&mut self) {
         for command in self.hall.take_commands() {
-            let key = command.connection();
-            match command {
-                Command::Pause { .. } => self.set_pause(key, |pause| pause.application += 1),
-                Command::Resume { .. } => self.set_pause(key, |pause| {
+            match (command.connection(), command) {
+                (_, Command::Call(call)) => self.handle_call(*call),
+                (Some(key), Command::Pause { .. }) => {
+                    self.set_pause(key, |pause| pause.application += 1);
+                }
+                (Some(key), Command::Resume { .. }) => self.set_pause(key, |pause| {
                     pause.application = pause.application.saturating_sub(1);
                 }),
-                Command::Advance { .. } => self.said(key),
-                command => self.with_connection(key, |connection, cx| {
+                (Some(key), Command::Polled { .. }) => self.answer_poll(key),
+                (Some(key), Command::Advance { .. }) => self.said(key),
+                (Some(key), command) => self.with_connection(key, |connection, cx| {
                     connection.handle_command(key, command, cx)
                 }),
+                (None, _) => debug_assert!(false, "a command is for somebody"),
             }
         }
     }
@@ -566,6 +454,9 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Flow::Continue => {}
             Flow::Finish => self.finish(key),
             Flow::Abort => self.abort(key),
+            Flow::Probe => self.begin_probe(key),
+            Flow::Upgrade => self.upgrade(key),
+            Flow::Move => self.begin_move(key),
         }
     }
 
@@ -577,8 +468,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             !connection.receive_submitted,
             "at most one receive is pending"
         );
+        let Some(descriptor) = connection.descriptor else {
+            return;
+        };
         connection.receive_submitted = true;
-        self.reactor.receive(key, connection.descriptor);
+        self.reactor.receive(key, descriptor);
     }
 
     /// A deadline that moved away is left where it is: the timer fires early, does nothing and is set anew. So

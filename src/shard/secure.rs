@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::Shard;
 use super::application::Application;
 use super::connection::{Connection, End};
+use super::handshake::Via;
 use super::outbound::{Outbound, Pool};
 use super::slots::Slots;
 use crate::reactor::{ConnKey, Reactor, SendBuffer};
@@ -25,6 +26,8 @@ pub(crate) struct Secure {
     /// Until the handshake is over.
     deadline_ms: Option<u64>,
     stage: Stage,
+    /// The peer sends no more, or nothing that can be understood.
+    input_is_over: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,7 @@ impl Secure {
             ready: Vec::new(),
             deadline_ms: Some(deadline_ms),
             stage: Stage::Open,
+            input_is_over: false,
         }
     }
 
@@ -105,6 +109,47 @@ impl Secure {
             self.records.close_notify(&mut self.ready);
         }
         self.has_ready()
+    }
+}
+
+impl Connection {
+    /// What its requests come over.
+    pub(super) fn via(&self) -> Via {
+        Via {
+            peer: self.peer,
+            is_secure: self.secure.is_some(),
+        }
+    }
+
+    /// Whether nothing waits to be sent; one send may be in flight.
+    pub(crate) fn has_said_all(&self) -> bool {
+        let ready = self.secure.as_ref().is_some_and(|tls| tls.has_ready());
+        self.outbound.is_none() && !ready
+    }
+
+    /// Whether nothing can be sent on it any more, for reasons of TLS.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.secure.as_ref().is_some_and(|tls| tls.is_broken())
+    }
+
+    /// The next bytes to send of what waits here.
+    pub(crate) fn next_buffer(&mut self, pool: &mut Pool) -> Option<SendBuffer> {
+        let mut outbound = self.outbound.take();
+        let buffer = self.next_buffer_of(outbound.as_deref_mut(), pool);
+        self.outbound = outbound;
+        buffer
+    }
+
+    /// The next bytes to send of `outbound`, in the form in which they go over the line.
+    pub(crate) fn next_buffer_of(
+        &mut self,
+        outbound: Option<&mut Outbound>,
+        pool: &mut Pool,
+    ) -> Option<SendBuffer> {
+        match &mut self.secure {
+            None => outbound?.pop(),
+            Some(secure) => secure.next_buffer(outbound, pool),
+        }
     }
 }
 
@@ -194,39 +239,35 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         if !secure.records.is_handshaking() {
             secure.deadline_ms = None;
         }
-        if received.is_err() {
-            secure.stage = Stage::Over;
+        match received {
+            Ok(State::Handshaking | State::Open) => {}
+            Ok(State::Closed) => secure.input_is_over = true,
+            Err(error) => {
+                log::debug!("a TLS connection ends: {error}");
+                secure.input_is_over = true;
+                secure.stage = Stage::Over;
+            }
         }
         if secure.has_ready() && !connection.send_submitted {
             self.send_next(key);
         }
         if !plain.is_empty() {
-            self.with_connection(key, |connection, cx| {
-                connection.handle_input(key, &mut plain, cx)
-            });
+            self.received_plain(key, &mut plain);
         }
         plain.clear();
         plain.shrink_to(PLAIN_KEPT);
         self.gate.plain = plain;
-        match received {
-            Ok(State::Handshaking | State::Open) => {}
-            // As a FIN.
-            Ok(State::Closed) => self.end_of_input(key),
-            Err(error) => {
-                log::debug!("a TLS connection ends: {error}");
-                self.end_of_input(key);
-            }
-        }
+        self.end_of_secure_input(key);
     }
 
-    /// The peer sends no more, or nothing that could be understood.
-    fn end_of_input(&mut self, key: ConnKey) {
-        let is_open = self
-            .connections
-            .get(key)
-            .is_some_and(|connection| connection.end == End::Open);
-        if is_open {
-            self.with_connection(key, |connection, cx| connection.handle_end(false, cx));
+    /// Does what a FIN would, if TLS has told of the end of what the peer sends. (It goes with the connection where that goes meanwhile.)
+    pub(super) fn end_of_secure_input(&mut self, key: ConnKey) {
+        let is_over = self.connections.get(key).is_some_and(|connection| {
+            let secure = connection.secure.as_ref();
+            connection.end == End::Open && secure.is_some_and(|secure| secure.input_is_over)
+        });
+        if is_over {
+            self.with_connection(key, |connection, cx| connection.handle_end(key, false, cx));
         }
     }
 

@@ -11,6 +11,10 @@ pub(crate) struct Settings {
     pub(crate) transport: websocket::Limits,
     pub(crate) heartbeat: session::Heartbeat,
     pub(crate) client: client::Limits,
+    /// The transports that a session on polling may be upgraded to, as its open packet says.
+    pub(crate) upgrades: &'static [&'static str],
+    /// From a WebSocket's naming of a session to its taking over.
+    pub(crate) upgrade_timeout_ms: u64,
     /// Engine.IO's `maxPayload`.
     pub(crate) payload_max: usize,
     /// From accept to the end of the request head.

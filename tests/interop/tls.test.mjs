@@ -49,6 +49,43 @@ describe('TLS', { skip: isReference && 'Node has another' }, () => {
     assert.equal(socket.io.engine.transport.name, 'websocket');
   });
 
+  test('polling first, then the upgrade, from and to every core', async () => {
+    const sockets = await clients(server.url).connectMany(20, '/up', { ca, transports: ['polling', 'websocket'] });
+    const upgraded = sockets.map(({ io }) => (
+      io.engine.transport.name === 'websocket' ? null : within(once(io.engine, 'upgrade'), 'the upgrade')
+    ));
+    // Talk meanwhile: nothing is lost, doubled or out of order.
+    const numbers = Array.from({ length: 100 }, (_, number) => number);
+    const talk = sockets.map(async (socket) => {
+      for (const number of numbers) assert.equal(await call(socket, 'count', number, bytes(number * 100)), sockets.length - 1);
+    });
+    const heard = sockets.map((socket) => {
+      const next = new Map();
+      let total = 0;
+      return within(new Promise((resolve, reject) => {
+        socket.on('count', (number, payload) => {
+          const seen = next.get(number) ?? 0;
+          next.set(number, seen + 1);
+          if (payload.length !== number * 100) reject(new Error(`message ${number} has ${payload.length} bytes`));
+          total += 1;
+          if (total === (sockets.length - 1) * numbers.length) resolve(next);
+        });
+      }), 'all messages', 60_000);
+    });
+    await Promise.all([...talk, ...upgraded]);
+    for (const next of await Promise.all(heard)) numbers.forEach((number) => assert.equal(next.get(number), sockets.length - 1));
+    sockets.forEach(({ io }) => assert.equal(io.engine.transport.name, 'websocket'));
+  });
+
+  test('polling alone', async () => {
+    const group = clients(server.url);
+    const [from, to] = await group.connectMany(2, '/poll', { ca, transports: ['polling'] });
+    const heard = next(to, 'said');
+    const payload = bytes(200_000, 9);
+    assert.equal(await call(from, 'said', payload), 1);
+    assert.ok(payload.equals((await heard)[0]));
+  });
+
   test('it is refused by clients that do not know it, and taken by those that do not care', async () => {
     const careful = clients(server.url).open('/');
     const [error] = await next(careful, 'connect_error');
