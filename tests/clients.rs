@@ -104,6 +104,11 @@ fn websocket() {
 }
 
 #[test]
+fn tls() {
+    node_suite("tls");
+}
+
+#[test]
 fn browser() {
     set_up("browser");
     node_suite("browser");

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
 use super::handshake::Handshake;
+use super::secure::Secure;
 use crate::proto::session::{Revision, Transport};
 use crate::reactor::Handoff;
 
@@ -104,6 +105,7 @@ pub(crate) enum Takeover {
 pub(crate) struct Adopted {
     pub(crate) socket: Handoff,
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) secure: Option<Box<Secure>>,
     /// Received, and not handled.
     pub(crate) bytes: Vec<u8>,
     pub(crate) takeover: Takeover,

@@ -3,7 +3,6 @@
 //! The order of the checks is that of the reference server, since clients see it: transport, session, method, the application's gate,
 //! revision (Engine.IO protocol; errors as `{"code":…,"message":…}`).
 
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{
     Above, Answer, Call, Opening, Refused, Reply, Request as Asked, Takeover, Ticket,
 };
-use crate::shard::handshake::Handshake;
+use crate::shard::handshake::{Handshake, Via};
 use crate::wire::coding;
 use crate::wire::cors;
 use crate::wire::http::{HEADERS_MAX, query_value};
@@ -145,7 +144,7 @@ pub(crate) struct Request<'a, P> {
     pub(crate) prefix: &'a str,
     pub(crate) scripts: Option<&'a Scripts>,
     pub(crate) head: http::request::Parts,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) via: Via,
     pub(crate) now_ms: u64,
 }
 
@@ -213,7 +212,7 @@ impl<P: Port> Request<'_, P> {
     }
 
     fn handshake(&self) -> Handshake {
-        Handshake::new(&head_of(&self.head), self.peer, self.now_ms)
+        Handshake::new(&head_of(&self.head), self.via, self.now_ms)
     }
 
     // ---- opening ----
