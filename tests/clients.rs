@@ -1,5 +1,5 @@
-//! The programs of this repository against real clients: the official Socket.IO client and `ws` (under Node), Chromium,
-//! and the Autobahn test suite. Each suite is a test here, so that `cargo test` runs them all.
+//! The programs of this repository against real clients: the official Socket.IO client, our own script and `ws` (under
+//! Node), Chromium, and the Autobahn test suite. Each suite is a test here, so that `cargo test` runs them all.
 //!
 //! `tests/setup` installs what is missing. What cannot be installed is a failure that says so: nothing is skipped.
 //! `cargo test --test clients` alone does not rebuild the examples: add `--examples`.
@@ -49,6 +49,36 @@ fn browser() {
     node_suite("browser");
 }
 
+/// What is served is what the source builds, and not larger than promised.
+#[test]
+fn script_is_built() {
+    set_up("interop");
+    let what = "src/client/build --check";
+    let output = finished(command("node").args(["src/client/build", "--check"]));
+    announce(expect_success(what, &output).trim_end());
+}
+
+/// Our client beside the official one, with Node's server.
+#[test]
+fn script() {
+    node_suite("script");
+    node_suite("script-events");
+}
+
+#[test]
+fn script_in_a_browser() {
+    set_up("browser");
+    node_suite("script-browser");
+}
+
+/// Our client in the place of the official one.
+#[test]
+fn suites_with_our_script() {
+    for name in ["lobby", "features", "reconnect", "cores"] {
+        node_suite_with(name, &[("RINGHALL_CLIENT", "own")]);
+    }
+}
+
 #[test]
 fn autobahn() {
     set_up("autobahn");
@@ -59,6 +89,11 @@ fn autobahn() {
 }
 
 fn node_suite(name: &str) {
+    node_suite_with(name, &[]);
+}
+
+/// `settings` are environment variables that tests/interop/harness.mjs explains.
+fn node_suite_with(name: &str, settings: &[(&str, &str)]) {
     set_up("interop");
     let file = format!("{name}.test.mjs");
     let mut node = command("node");
@@ -66,7 +101,8 @@ fn node_suite(name: &str) {
         .args(["--test-timeout=120000", "--test-force-exit"])
         .arg(Path::new("tests/interop").join(&file))
         .env("RINGHALL_BIN", binary())
-        .env("RINGHALL_INTEROP_BIN", example("interop"));
+        .env("RINGHALL_INTEROP_BIN", example("interop"))
+        .envs(settings.iter().copied());
     let printed = expect_success(&file, &finished(&mut node));
     // A suite that ran nothing, or left something out, must not look like one that passed.
     let [tests, passed] = ["tests", "pass"].map(|key| summary(&printed, key));
@@ -74,7 +110,7 @@ fn node_suite(name: &str) {
         tests > 0 && passed == tests,
         "{file}: {passed} of {tests} passed\n{printed}"
     );
-    announce(&format!("{file}: {passed} passed"));
+    announce(&format!("{file} {settings:?}: {passed} passed"));
 }
 
 /// The number in node's closing line `# key N`.
@@ -109,8 +145,14 @@ fn example(name: &str) -> PathBuf {
 /// Cargo runs tests in the package's root, so paths of the repository hold.
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);
-    // The programs under test, whatever the surroundings ask for.
-    command.env_remove("RINGHALL_REFERENCE");
+    // The programs and clients under test, whatever the surroundings ask for.
+    for setting in [
+        "RINGHALL_REFERENCE",
+        "RINGHALL_CLIENT",
+        "RINGHALL_TRANSPORTS",
+    ] {
+        command.env_remove(setting);
+    }
     command
 }
 

@@ -526,6 +526,36 @@ describe('ours alone', () => {
     await eventually(() => thrown.length, (n) => n === 6, 'six complaints');
   });
 
+  test('connecting twice sends one CONNECT', async () => {
+    const { url } = await serve({}, (io) => io.use((_, go) => setTimeout(go, 20)));
+    const socket = new Client(own).io(url, { transports: ['websocket'] });
+    const log = [];
+    on(log, socket, 'socket', 'connect', 'disconnect');
+    await next(socket.io, 'open');
+    socket.connect().connect();
+    await next(socket, 'connect');
+    await settled(socket);
+    assert.deepEqual(log, [['socket', 'connect']]);
+  });
+
+  test('a session that was not recovered is not recovered from what an earlier one was sent', async () => {
+    const auths = [];
+    const { url, io } = await serve({ connectionStateRecovery: {} });
+    io.use(({ handshake }, go) => { auths.push(handshake.auth); go(); });
+    const socket = new Client(own).io(url, { transports: ['websocket'] });
+    await next(socket, 'connect');
+    io.emit('news', 1);
+    await next(socket, 'news');
+    for (let i = 0; i < 2; i += 1) {
+      io.disconnectSockets(); // which ends the session for good
+      await next(socket, 'disconnect');
+      await next(socket.connect(), 'connect');
+    }
+    assert.deepEqual(auths.map(({ pid, offset }) => [typeof pid, typeof offset]), [
+      ['undefined', 'undefined'], ['string', 'string'], ['string', 'undefined'],
+    ]);
+  });
+
   test('a device that slept sends nothing into a connection that is surely dead', async () => {
     const { url, io } = await serve({ pingInterval: 1000, pingTimeout: 1000 });
     const seen = [];
