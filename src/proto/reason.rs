@@ -28,6 +28,8 @@ pub enum DisconnectReason {
     ParseError,
     /// The server closed the session, because of a packet that is against Socket.IO's rules.
     ForcedClose,
+    /// The server closed the session, because the client joined no namespace in time, while it was on polling and no poll was held.
+    ForcedServerClose,
     /// The server is shutting down.
     ServerShuttingDown,
 }
@@ -47,6 +49,7 @@ impl DisconnectReason {
             Self::PingTimeout => "ping timeout",
             Self::ParseError => "parse error",
             Self::ForcedClose => "forced close",
+            Self::ForcedServerClose => "forced server close",
             Self::ServerShuttingDown => "server shutting down",
         }
     }

@@ -9,19 +9,22 @@
 mod client;
 mod core;
 mod faults;
+mod moving;
 
 use std::cell::{RefCell, RefMut};
 use std::io;
 use std::net::Shutdown;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Weak;
 
-use self::core::{Close, Core, Ending, Receive, Send};
-use super::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use self::core::{Core, Ending, Receive, Send};
+use super::{Completion, ConnKey, Descriptor, Handoff, Reactor, SendBuffer, Wait};
 
 pub(crate) use client::FakeClient;
 pub(crate) use faults::Faults;
 use faults::Rng;
+pub(crate) use moving::FakeSocket;
 
 /// The largest piece that one receive brings, as the kernel's buffers would have it.
 const BUFFER_BYTES: usize = crate::ring::BUFFER_BYTES;
@@ -64,6 +67,8 @@ struct Stream {
     server_deaf: bool,
     /// The server's descriptor is closed, or was never accepted.
     server_closed: bool,
+    /// It belongs to no core but to a [`FakeSocket`], as long as that is there.
+    afoot: Option<Weak<()>>,
 }
 
 impl Network {
@@ -110,6 +115,15 @@ impl Network {
         FakeClient::new(self.clone(), stream)
     }
 
+    /// Connects a client to something outside of the engine, which has the other end to give away.
+    pub(crate) fn connect_outside(&self) -> (FakeClient, Handoff) {
+        let mut state = self.state.borrow_mut();
+        let stream = state.streams.len();
+        state.streams.push(Stream::default());
+        let socket = state.take_out(stream);
+        (FakeClient::new(self.clone(), stream), socket)
+    }
+
     /// Lets time pass.
     pub(crate) fn advance(&self, ms: u64) {
         self.state.borrow_mut().now_ms += ms;
@@ -146,9 +160,15 @@ impl Network {
         self.state.borrow().cores[core].open_descriptors()
     }
 
-    /// Panics unless every buffer was returned, every completion was taken, and every descriptor whose client is gone was closed.
+    /// Panics unless every buffer was returned, every completion was taken, every descriptor whose client is gone was closed, and every
+    /// connection that left a core was attached to one or dropped.
     pub(crate) fn check_quiescent(&self) {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
+        state.streams.iter_mut().for_each(Stream::notice_loss);
+        let afoot = state.streams.iter().any(|stream| stream.afoot.is_some());
+        state.check(!afoot, || {
+            "a connection has left a core and came to none".to_owned()
+        });
         for (index, core) in state.cores.iter().enumerate() {
             state.check(core.lent == 0, || {
                 format!("core {index} still holds {} buffers", core.lent)
@@ -229,7 +249,7 @@ impl Fake {
         let mut state = self.state();
         let taken = state.cores[self.core]
             .conns()
-            .find(|(_, conn)| conn.key.is_some_and(|of| of.slot == key.slot));
+            .find(|(_, conn)| conn.holds_slot(key.slot));
         let elsewhere = taken.is_some_and(|(other, _)| other != descriptor);
         state.check(!elsewhere, || {
             format!("{what} for {key:?}, whose slot still belongs to another descriptor")
@@ -280,6 +300,7 @@ impl Reactor for Fake {
         conn.receive = Some(Receive {
             stopping: false,
             late: 0,
+            moving: 0,
         });
     }
 
@@ -326,20 +347,7 @@ impl Reactor for Fake {
     }
 
     fn close(&mut self, key: ConnKey, descriptor: Descriptor) {
-        let mut state = self.checked(key, descriptor, "close");
-        let (seed, late) = (state.seed, state.late());
-        let conn = state.cores[self.core]
-            .conn_mut(descriptor.0)
-            .expect("checked");
-        assert!(
-            conn.receive.is_none(),
-            "seed {seed}: close of {key:?} with a receive pending"
-        );
-        assert!(
-            conn.send.is_none(),
-            "seed {seed}: close of {key:?} with a send pending"
-        );
-        conn.close = Some(Close { late });
+        self.leave(key, descriptor, "close");
     }
 
     fn refuse(&mut self, descriptor: Descriptor) {
@@ -352,6 +360,18 @@ impl Reactor for Fake {
             state.streams[stream].reset = true;
             state.streams[stream].server_closed = true;
         }
+    }
+
+    fn rename(&mut self, from: ConnKey, to: ConnKey, descriptor: Descriptor) {
+        self.rename_connection(from, to, descriptor);
+    }
+
+    fn detach(&mut self, key: ConnKey, descriptor: Descriptor) {
+        self.leave(key, descriptor, "detach");
+    }
+
+    fn attach(&mut self, socket: Handoff, token: u64) {
+        self.take_in(socket, token);
     }
 
     fn wake(&mut self, core: usize) {
@@ -398,6 +418,8 @@ impl Reactor for Fake {
             },
             Completion::HungUp { key } => Completion::HungUp { key },
             Completion::Closed { key } => Completion::Closed { key },
+            Completion::Detached { key, result } => Completion::Detached { key, result },
+            Completion::Attached { token, result } => Completion::Attached { token, result },
             Completion::Woken => Completion::Woken,
         })
     }

@@ -6,10 +6,12 @@
 mod accepting;
 mod conn;
 mod doorbell;
+mod leaving;
+mod moving;
 mod support;
 mod waker;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,13 +21,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::clock::Clock;
-use super::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use super::{Completion, ConnKey, Descriptor, Handoff, Reactor, SendBuffer, Wait};
 use crate::pages::Pages;
 use crate::ring::{Buffer, Event, Op, Ring, Sizes, Tag};
 
 use accepting::{FEW, Listener, peer_of};
-use conn::{Conn, Hangup, Receiving, live};
+use conn::{Conn, Hangup, Leaving, Receiving, live};
 use doorbell::Doorbell;
+use moving::Forward;
 pub(crate) use support::{Unsupported, check_support};
 pub(crate) use waker::Waker;
 
@@ -93,6 +96,10 @@ pub(crate) struct Kernel {
     starved: VecDeque<ConnKey>,
     /// Connections that were hung up; their receives should have noticed by the next turn.
     hung_up: Vec<ConnKey>,
+    /// By their old keys, connections that were renamed and of which the kernel still has something under that key.
+    forwards: HashMap<ConnKey, Forward>,
+    /// Sockets of connections that are leaving, until their direct descriptors are closed.
+    detached: HashMap<ConnKey, Result<OwnedFd, Errno>>,
     /// Completions that the kernel owes nobody, to be given before its own.
     own: VecDeque<Completion<Buffer>>,
     waker: Waker,
@@ -131,6 +138,8 @@ impl Kernel {
             conns: Pages::default(),
             starved: VecDeque::new(),
             hung_up: Vec::new(),
+            forwards: HashMap::new(),
+            detached: HashMap::new(),
             own: VecDeque::new(),
             waker: config.waker,
             peers: Vec::new(),
@@ -250,6 +259,10 @@ impl Kernel {
 
     /// The connection's place, taken into use if this is its first operation.
     fn conn(&mut self, key: ConnKey, Descriptor(descriptor): Descriptor) -> &mut Conn {
+        debug_assert!(
+            !self.forwards.contains_key(&key),
+            "nothing is asked for a renamed key"
+        );
         let slot = key.slot as usize;
         self.conns.grow_with(slot + 1, || Conn::VACANT);
         let conn = &mut self.conns[slot];
@@ -269,7 +282,10 @@ impl Kernel {
             conn.descriptor, descriptor,
             "a connection keeps its descriptor"
         );
-        debug_assert!(!conn.closing, "nothing is asked for after close");
+        debug_assert!(
+            !conn.is_leaving(),
+            "nothing is asked for after close or detach"
+        );
         conn
     }
 
@@ -284,8 +300,19 @@ impl Kernel {
                 descriptor: Descriptor(descriptor),
                 peer: result.ok().and_then(|fd| peer_of(&fd)),
             }),
+            Event::Detached { tag, result } => self.handle_detached(key_of(tag), result),
+            Event::Adopted {
+                socket,
+                token,
+                result,
+            } => Some(self.handle_adopted(&socket, token, result)),
             Event::Received { tag, result, more } => {
-                self.handle_received(key_of(tag), result, more)
+                let key = self.current(key_of(tag));
+                let completion = self.handle_received(key, result, more);
+                if !more {
+                    self.drained(key_of(tag), |forward| forward.receiving = false);
+                }
+                completion
             }
             Event::Sent { load, result } => self.handle_sent(load, result),
             Event::Done { tag, result, more } => self.handle_done(tag, result, more),
@@ -361,11 +388,17 @@ impl Kernel {
         load: Outgoing,
         result: Result<usize, Errno>,
     ) -> Option<Completion<Buffer>> {
-        let Outgoing { key, buffer, from } = load;
+        let Outgoing {
+            key: of,
+            buffer,
+            from,
+        } = load;
+        let key = self.current(of);
         match live(&mut self.conns, key) {
             Some(conn) => conn.sending = false,
             None => debug_assert!(false, "a connection is closed only when its send has ended"),
         }
+        self.drained(of, |forward| forward.sending = false);
         Some(Completion::Sent {
             key,
             buffer,
@@ -381,9 +414,9 @@ impl Kernel {
         more: bool,
     ) -> Option<Completion<Buffer>> {
         match tag.op {
-            Op::Shutdown => self.handle_shutdown(key_of(tag)),
+            Op::Shutdown => self.handle_shutdown(tag),
             Op::Close => self.handle_closed(key_of(tag)),
-            Op::Hangup => self.handle_hangup(key_of(tag)),
+            Op::Hangup => self.handle_hangup(tag, result),
             Op::Wake => {
                 if !more {
                     self.ring.watch(self.waker.as_fd());
@@ -398,49 +431,6 @@ impl Kernel {
             // A cancel that found nothing came too late; what it was to cancel says so itself.
             _ => None,
         }
-    }
-
-    fn handle_shutdown(&mut self, key: ConnKey) -> Option<Completion<Buffer>> {
-        let Some(conn) = live(&mut self.conns, key).filter(|conn| conn.shutdowns > 0) else {
-            return self.count_stale();
-        };
-        conn.shutdowns -= 1;
-        self.close_if_let_go(key);
-        None
-    }
-
-    fn handle_hangup(&mut self, key: ConnKey) -> Option<Completion<Buffer>> {
-        let Some(conn) = live(&mut self.conns, key).filter(|conn| conn.hangup == Hangup::Watched)
-        else {
-            return self.count_stale();
-        };
-        conn.hangup = Hangup::Seen;
-        if conn.closing {
-            self.close_if_let_go(key);
-            return None;
-        }
-        if conn.is_receiving() {
-            self.hung_up.push(key);
-        }
-        Some(Completion::HungUp { key })
-    }
-
-    fn close_if_let_go(&mut self, key: ConnKey) {
-        if let Some(conn) =
-            live(&mut self.conns, key).filter(|conn| conn.closing && conn.is_let_go())
-        {
-            self.ring.close(conn.descriptor, key.slot, key.generation);
-        }
-    }
-
-    fn handle_closed(&mut self, key: ConnKey) -> Option<Completion<Buffer>> {
-        let Some(conn) = live(&mut self.conns, key).filter(|conn| conn.closing) else {
-            return self.count_stale();
-        };
-        // Whatever the close said: the descriptor is gone.
-        *conn = Conn::VACANT;
-        self.descriptor_freed();
-        Some(Completion::Closed { key })
     }
 }
 
@@ -521,23 +511,31 @@ impl Reactor for Kernel {
     }
 
     fn close(&mut self, key: ConnKey, descriptor: Descriptor) {
-        let conn = self.conn(key, descriptor);
-        debug_assert!(
-            conn.receiving == Receiving::Idle && !conn.sending,
-            "close comes after everything else"
-        );
-        conn.closing = true;
-        // Before it can be closed, a shutdown still with the kernel has to have found its descriptor, or it would find the next connection
-        // there; and nothing may hold the connection open.
-        if conn.hangup == Hangup::Watched {
-            self.ring
-                .cancel(Tag::new(Op::Hangup, key.slot, key.generation));
-        }
-        self.close_if_let_go(key);
+        self.leave(key, descriptor, Leaving::Closing);
     }
 
     fn refuse(&mut self, Descriptor(descriptor): Descriptor) {
         self.ring.refuse(descriptor);
+    }
+
+    fn rename(&mut self, from: ConnKey, to: ConnKey, descriptor: Descriptor) {
+        self.rename_connection(from, to, descriptor);
+    }
+
+    fn detach(&mut self, key: ConnKey, descriptor: Descriptor) {
+        self.leave(key, descriptor, Leaving::Detaching);
+    }
+
+    fn attach(&mut self, socket: Handoff, token: u64) {
+        let asked = match socket {
+            Handoff::Socket(socket) => self.adopt(socket, token),
+            #[cfg(test)]
+            Handoff::Fake(_) => Err(Errno::BADF.into()),
+        };
+        if let Err(error) = asked {
+            let result = Err(error);
+            self.own.push_back(Completion::Attached { token, result });
+        }
     }
 
     fn wake(&mut self, core: usize) {

@@ -14,6 +14,7 @@ pub(crate) mod listen;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::DerefMut;
+use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 
@@ -55,6 +56,16 @@ impl SendBuffer {
     }
 }
 
+/// A connected stream socket on its way from one core to another, or from outside of the engine. Dropped, it is closed.
+#[derive(Debug)]
+pub(crate) enum Handoff {
+    /// The kernel's.
+    Socket(OwnedFd),
+    /// The fake's.
+    #[cfg(test)]
+    Fake(fake::FakeSocket),
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) enum Completion<B> {
@@ -84,10 +95,44 @@ pub(crate) enum Completion<B> {
         from: usize,
         result: io::Result<usize>,
     },
-    /// The descriptor is closed and may already belong to somebody else.
+    /// The descriptor is closed and may already belong to somebody else; or it belongs to another key since [`Reactor::rename`]. Nothing
+    /// is in the kernel's hands under this key any more.
     Closed { key: ConnKey },
+    /// The connection has left this reactor, which has closed its descriptor as for `Closed`. An error means that it is lost.
+    Detached {
+        key: ConnKey,
+        result: io::Result<Handoff>,
+    },
+    /// A connection has come as [`Reactor::attach`] asked, and with the same token. It is like an accepted one: its receiving is not armed
+    /// yet. An error means that it is lost.
+    Attached {
+        token: u64,
+        result: io::Result<(Descriptor, Option<SocketAddr>)>,
+    },
     /// Another core or thread asked this one to look at its mailbox.
     Woken,
+}
+
+impl<B> Completion<B> {
+    /// What was to be told to `from` is told to `to`.
+    fn rename(&mut self, from: ConnKey, to: ConnKey) {
+        match self {
+            Completion::Received { key, .. }
+            | Completion::ReceiveEnded { key, .. }
+            | Completion::HungUp { key }
+            | Completion::Sent { key, .. } => {
+                if *key == from {
+                    *key = to;
+                }
+            }
+            // The last word on a key is not another one's.
+            Completion::Closed { .. } | Completion::Detached { .. } => {}
+            Completion::Accepted { .. }
+            | Completion::AcceptFailed { .. }
+            | Completion::Attached { .. }
+            | Completion::Woken => {}
+        }
+    }
 }
 
 /// How long [`Reactor::enter`] may wait.
@@ -103,8 +148,8 @@ pub(crate) enum Wait {
 
 /// The operations a shard needs. Nothing here blocks but [`Reactor::enter`]; what is asked for is submitted by the next `enter`.
 ///
-/// The caller keeps the rules: at most one receive and one send pending for a key, `close` only when neither is,
-/// and no operation for a key after its `close`.
+/// The caller keeps the rules: at most one receive and one send pending for a key, `close` and `detach` only when neither is,
+/// and no operation for a key after its `close` or `detach`, nor for the old key after a `rename`, until its slot is free again.
 pub(crate) trait Reactor {
     /// A received buffer: lent to the holder, given back to the kernel when dropped.
     type Buffer: DerefMut<Target = [u8]>;
@@ -125,6 +170,18 @@ pub(crate) trait Reactor {
     fn close(&mut self, key: ConnKey, descriptor: Descriptor);
     /// Closes the descriptor of an accepted connection for which there is no key. No completion of its own.
     fn refuse(&mut self, descriptor: Descriptor);
+    /// The connection of `from` is that of `to` from now on: the same descriptor, another key. `to` is a key in a slot that is free, and that
+    /// is another than that of `from`. A receive and a send of `from` may be pending: what they bring comes as completions of
+    /// `to`, in order and complete, and so do completions of the last `enter` that were not handed out yet. Receiving stays armed if it was.
+    /// Ends in [`Completion::Closed`] of `from`, when the kernel has nothing under this key any more (a pending send is such a
+    /// thing): its slot is free then.
+    fn rename(&mut self, from: ConnKey, to: ConnKey, descriptor: Descriptor);
+    /// Takes the connection out of this reactor, as `close` would, but alive. Bytes that were not received stay in the socket. Ends in
+    /// [`Completion::Detached`].
+    fn detach(&mut self, key: ConnKey, descriptor: Descriptor);
+    /// Takes a connected socket in, as if it had been accepted. It must be blocking, as accepted ones are, and is made so: for all who
+    /// share it. Ends in [`Completion::Attached`]; with an error if there is no free descriptor.
+    fn attach(&mut self, socket: Handoff, token: u64);
     /// Wakes another core (its [`Completion::Woken`]).
     fn wake(&mut self, core: usize);
 

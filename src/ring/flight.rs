@@ -1,4 +1,5 @@
-//! What the kernel reads while it sends: owned here from submission to completion, at an address that does not move.
+//! What the kernel reads while it sends, or writes while it adopts a socket: owned here from submission to completion, at an address that
+//! does not move.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +14,7 @@ struct Place<L> {
     load: Option<L>,
 }
 
-/// The loads of all sends in flight. A load sits still until it is taken out again, so even bytes that lie inside the load itself
+/// The loads of all operations of one kind in flight. A load sits still until it is taken out again, so even bytes that lie inside the load itself
 /// may be lent to the kernel.
 pub(super) struct Flight<L> {
     chunks: Vec<Box<[Place<L>]>>,

@@ -2,14 +2,16 @@
 //!
 //! Memory is safe because the kernel is never lent any: what it reads (a send's bytes) is *given* to the ring and comes back with
 //! the completion, and what it writes belongs to the ring's own pool, from which a [`Buffer`] comes out only after the kernel is done with
-//! it. No method takes a pointer or a borrowed slice. A ring that is dropped first cancels and reaps everything; memory that the kernel does not
+//! it (or, for the number of a new direct descriptor, to the [`Adoption`] that the ring keeps). No method takes a pointer or a borrowed slice. A ring that is dropped first cancels and reaps everything; memory that the kernel does not
 //! let go of in time is leaked, not freed.
 //!
 //! What an operation means, whose it is and whether its completion is stale is for the caller to know, by its [`Tag`].
 
 mod buffers;
 mod flight;
+mod moving;
 mod region;
+mod setup;
 mod tag;
 
 use std::collections::VecDeque;
@@ -21,15 +23,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use rustix::process::{Resource, getrlimit};
 
 use buffers::Pool;
 pub(crate) use buffers::{BUFFER_BYTES, Buffer};
 use flight::Flight;
+use moving::Adoption;
+pub(crate) use setup::{SetupError, Step};
+use setup::{check_operations, register_files};
 pub(crate) use tag::{GENERATIONS, Op, Tag};
 
 /// The one group of provided buffers that a ring has.
@@ -38,8 +42,6 @@ const BUFFER_GROUP: u16 = 0;
 const SEND_FLAGS: i32 = (RecvFlags::WAITALL.bits() | SendFlags::NOSIGNAL.bits()) as i32;
 /// The most bytes that one send offers (the kernel's own limit is one page less than 2 GiB).
 const SEND_BYTES_MAX: usize = 1 << 30;
-/// The smallest table of direct descriptors worth having.
-const FILES_MIN: u32 = 4;
 /// A dropped ring waits so often for its operations to end ...
 const TEARDOWN_ROUNDS: usize = 100;
 /// ... and so long each time.
@@ -76,30 +78,6 @@ impl Default for Sizes {
     }
 }
 
-/// What could not be set up, and the kernel's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SetupError {
-    /// The step that failed.
-    pub(crate) step: Step,
-    /// Why.
-    pub(crate) errno: Errno,
-}
-
-/// The steps of setting up a ring, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// io_uring itself, with the flags that want Linux 6.1.
-    Setup,
-    /// Asking which operations there are.
-    Probe,
-    /// An operation of this name is missing.
-    Operation(&'static str),
-    /// A table of direct descriptors.
-    Files,
-    /// A ring of provided buffers.
-    Buffers,
-}
-
 /// Something that the kernel finished.
 #[derive(Debug)]
 pub(crate) enum Event<L> {
@@ -113,6 +91,17 @@ pub(crate) enum Event<L> {
     Installed {
         descriptor: u32,
         result: Result<OwnedFd, Errno>,
+    },
+    /// A connection's direct descriptor has an ordinary one beside it now, with which it can be taken elsewhere.
+    Detached {
+        tag: Tag,
+        result: Result<OwnedFd, Errno>,
+    },
+    /// A socket has a direct descriptor here now, or the answer why it has none. The ordinary one is given back; it is no longer needed.
+    Adopted {
+        socket: OwnedFd,
+        token: u64,
+        result: Result<u32, Errno>,
     },
     /// A receive brought bytes, the end (`Ok(None)`), or an error. `more`: it stays armed.
     Received {
@@ -140,6 +129,8 @@ pub(crate) struct Ring<L: AsRef<[u8]> + 'static> {
     uring: IoUring,
     pool: Rc<Pool>,
     flight: Flight<L>,
+    /// Sockets that are being given a direct descriptor.
+    adoptions: Flight<Adoption>,
     /// Entries for which the submission queue had no room, in order.
     backlog: VecDeque<squeue::Entry>,
     /// Receives that the kernel may have, so that a dropped ring knows when its pool is free.
@@ -186,6 +177,7 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
             uring,
             pool,
             flight: Flight::new(),
+            adoptions: Flight::new(),
             backlog: VecDeque::new(),
             receives: 0,
             files,
@@ -391,6 +383,11 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
                 descriptor: tag.slot,
                 result: result.map(own),
             },
+            Op::Detach => Event::Detached {
+                tag,
+                result: result.map(own),
+            },
+            Op::Adopt => self.read_adopted(tag, result),
             Op::Receive => self.read_received(tag, result, entry.flags()),
             Op::Send => match self.flight.take(tag.slot, tag.generation) {
                 Some(load) => Event::Sent {
@@ -438,8 +435,9 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
     }
 
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: entries are built only by the methods above. That of a send points to a load that `flight` keeps in place
-        // until its completion; a receive names the pool, which outlives its registration; the others name no memory.
+        // SAFETY: entries are built only by the methods above and in `moving`. That of a send points to a load that `flight` keeps in place
+        // until its completion, that of an adoption to one that `adoptions` keeps; a receive names the pool, which outlives its
+        // registration; the others name no memory.
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 
@@ -500,7 +498,8 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
                 return false;
             }
             while self.next().is_some() {}
-            if self.flight.len() == 0 && self.receives == 0 && self.backlog.is_empty() {
+            let lent = self.flight.len() + self.adoptions.len() + self.receives;
+            if lent == 0 && self.backlog.is_empty() {
                 return true;
             }
             // Not finding anything is as good as having cancelled everything; what counts is what is reaped.
@@ -530,50 +529,7 @@ impl<L: AsRef<[u8]> + 'static> Drop for Ring<L> {
             // The kernel may still read or write these: better lost than used again.
             mem::forget(Rc::clone(&self.pool));
             mem::forget(mem::replace(&mut self.flight, Flight::new()));
-        }
-    }
-}
-
-/// Whether every operation exists that there is no doing without. Gives whether installing a direct descriptor does.
-fn check_operations(uring: &IoUring) -> Result<bool, SetupError> {
-    const NEEDED: [(u8, &str); 7] = [
-        (opcode::AcceptMulti::CODE, "ACCEPT"),
-        (opcode::RecvMulti::CODE, "RECV"),
-        (opcode::Send::CODE, "SEND"),
-        (opcode::Shutdown::CODE, "SHUTDOWN"),
-        (opcode::Close::CODE, "CLOSE"),
-        (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
-        (opcode::PollAdd::CODE, "POLL_ADD"),
-    ];
-    let mut probe = Probe::new();
-    let probed = uring.submitter().register_probe(&mut probe);
-    probed.map_err(|error| SetupError {
-        step: Step::Probe,
-        errno: errno_of(&error),
-    })?;
-    match NEEDED.iter().find(|(code, _)| !probe.is_supported(*code)) {
-        Some((_, name)) => Err(SetupError {
-            step: Step::Operation(name),
-            errno: Errno::OPNOTSUPP,
-        }),
-        None => Ok(probe.is_supported(opcode::FixedFdInstall::CODE)),
-    }
-}
-
-/// Makes the table of direct descriptors as large as asked for, or as `RLIMIT_NOFILE` and memory allow; gives its size.
-fn register_files(uring: &IoUring, wanted: u32) -> std::io::Result<u32> {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let mut files = wanted
-        .min(u32::try_from(limit).unwrap_or(u32::MAX))
-        .max(FILES_MIN);
-    loop {
-        match uring.submitter().register_files_sparse(files) {
-            Err(error)
-                if matches!(errno_of(&error), Errno::MFILE | Errno::NOMEM) && files > FILES_MIN =>
-            {
-                files /= 2
-            }
-            result => return result.map(|()| files),
+            mem::forget(mem::replace(&mut self.adoptions, Flight::new()));
         }
     }
 }

@@ -26,9 +26,13 @@ pub(crate) enum Op {
     Hangup = 9,
     /// Close of a direct descriptor that never became a connection; slot is the descriptor.
     Refuse = 10,
+    /// A connection's direct descriptor made an ordinary one, to leave with; slot and generation are the connection's.
+    Detach = 11,
+    /// A socket being given a direct descriptor; slot and generation are those of its place among the adoptions.
+    Adopt = 12,
 }
 
-const OPS: [Op; 10] = [
+const OPS: [Op; 12] = [
     Op::Accept,
     Op::Install,
     Op::Receive,
@@ -39,6 +43,8 @@ const OPS: [Op; 10] = [
     Op::Wake,
     Op::Hangup,
     Op::Refuse,
+    Op::Detach,
+    Op::Adopt,
 ];
 
 impl Op {
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn a_tag_that_nobody_made_is_none() {
         assert_eq!(Tag::from_bits(0), None);
-        assert_eq!(Tag::from_bits(11 << 56), None);
+        assert_eq!(Tag::from_bits(13 << 56), None);
         assert_eq!(Tag::from_bits(u64::MAX), None);
     }
 }

@@ -210,6 +210,17 @@ impl Turn {
         None
     }
 
+    /// What `connection` was told and that was not taken yet, out of its order among the others.
+    pub(crate) fn take_of(&mut self, connection: u32) -> Option<Marked> {
+        let line = self.lines.get_mut(connection as usize)?;
+        let first = line.first;
+        if first == NONE {
+            return None;
+        }
+        *line = EMPTY_LINE;
+        Some(Marked { connection, first })
+    }
+
     /// What a connection just taken was told, in order.
     pub(crate) fn pieces(&self, marked: Marked) -> impl Iterator<Item = Piece<'_>> {
         self.pieces_from(marked.first)

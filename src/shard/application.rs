@@ -7,35 +7,37 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::body::Incoming;
 
+use super::call::Opening;
 use super::hall::SocketKey;
 use super::handshake::Handshake;
 use super::home::SocketId;
+use super::http::{Answering, Peer};
 use crate::proto::reason::DisconnectReason;
 use crate::proto::websocket::Kind;
 use crate::wire::close::CloseCode;
+use crate::wire::handshake::Refusal;
 use crate::wire::http::Request;
 
-/// Where a request goes.
-pub(crate) enum Route<'a> {
+/// Where the first request of a connection leads, if it asks for a WebSocket and that can be decided at once.
+pub(crate) enum Door {
     /// A plain WebSocket; `scope` names its rooms, `number` is the application's own.
-    WebSocket {
+    Plain {
         number: usize,
         scope: Arc<str>,
-        /// The subprotocols that are spoken (RFC 6455 §1.9).
-        protocols: &'a [Box<str>],
-        /// The origins whose pages may connect; without a list all may.
-        origins: Option<&'a [Box<str>]>,
+        /// The 101.
+        answer: Vec<u8>,
     },
-    /// An Engine.IO session.
-    SocketIo,
-    /// A fixed answer to GET and HEAD.
-    Page {
-        content_type: &'static str,
-        body: Bytes,
+    /// A session that begins on a WebSocket.
+    Engine {
+        opening: Box<Opening>,
+        /// The 101.
+        answer: Vec<u8>,
     },
-    /// Nothing of ours.
-    NotFound,
+    Refused(Refusal),
+    /// Anything else: [`Application::respond`] has the say.
+    Http,
 }
 
 /// What becomes of a CONNECT.
@@ -59,7 +61,7 @@ pub(crate) struct Arrival<'a> {
 }
 
 /// An event as it came in. The JSON is valid, and otherwise unread.
-pub(crate) struct Incoming<'a> {
+pub(crate) struct Event<'a> {
     pub(crate) name: &'a str,
     pub(crate) ack: Option<u64>,
     /// The argument list as a JSON array.
@@ -68,8 +70,11 @@ pub(crate) struct Incoming<'a> {
 }
 
 /// See the module's text.
-pub(crate) trait Application {
-    fn route(&self, request: &Request<'_>) -> Route<'_>;
+pub(crate) trait Application: Clone + Unpin + 'static {
+    /// `handshake` makes what handlers are told of the request.
+    fn door(&self, request: &Request<'_>, handshake: impl Fn() -> Handshake) -> Door;
+    /// Answers a request. An answer of 101 must have been prepared with [`Peer::take_over`].
+    fn respond(&self, request: http::Request<Incoming>, from: &Peer) -> Answering;
 
     fn websocket_opened(
         &self,
@@ -82,10 +87,22 @@ pub(crate) trait Application {
     /// Runs the user's handlers, then vacates the seat.
     fn websocket_closed(&self, socket: SocketKey, code: CloseCode, reason: &str);
 
+    /// A session without Socket.IO is open.
+    fn engine_opened(
+        &self,
+        number: usize,
+        socket: SocketKey,
+        id: SocketId,
+        handshake: &Rc<Handshake>,
+    );
+    fn engine_message(&self, socket: SocketKey, kind: Kind, payload: &[u8]);
+    /// Runs the user's handlers, then vacates the seat.
+    fn engine_closed(&self, socket: SocketKey, reason: DisconnectReason);
+
     fn admit(&self, namespace: &str) -> Verdict;
     /// The CONNECT reply is marked; nothing of this socket was handled yet.
     fn connected(&self, arrival: Arrival<'_>);
-    fn event(&self, socket: SocketKey, event: Incoming<'_>);
+    fn event(&self, socket: SocketKey, event: Event<'_>);
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]);
     /// Runs the user's handlers around vacating the seat. A key that is vacated already is ignored.
     fn disconnected(&self, socket: SocketKey, reason: DisconnectReason);

@@ -1,10 +1,10 @@
 //! What handlers ask of a connection: done at the end of the turn, when nobody holds it.
 
+use super::call::Call;
 use super::hall::SocketKey;
 use crate::reactor::ConnKey;
 
 /// What the shard does to a connection at the end of the turn.
-#[derive(Debug)]
 pub(crate) enum Command {
     /// The socket left its namespace: the Socket.IO client must forget it.
     Left {
@@ -28,6 +28,25 @@ pub(crate) enum Command {
     Resume {
         connection: ConnKey,
     },
+    /// A GET is held: give it what waits, or release it.
+    Polled {
+        connection: ConnKey,
+    },
+    /// The session on polling is being probed by a WebSocket that was answered.
+    Probed {
+        connection: ConnKey,
+    },
+    /// The WebSocket that probed the session has gone.
+    ProbeEnded {
+        connection: ConnKey,
+        probe: ConnKey,
+    },
+    /// This WebSocket probes a session that has ended.
+    DropProbe {
+        connection: ConnKey,
+    },
+    /// HTTP asks something of a session, or for one, on this core.
+    Call(Box<Call>),
     /// See whether the connection's end can go on, now that what was marked is written.
     Advance {
         connection: ConnKey,
@@ -35,14 +54,20 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn connection(&self) -> ConnKey {
+    /// Whom it is for, if that is one connection.
+    pub(crate) fn connection(&self) -> Option<ConnKey> {
         match *self {
             Command::Left { connection, .. }
             | Command::Close { connection, .. }
             | Command::EndClient { connection }
             | Command::Pause { connection }
             | Command::Resume { connection }
-            | Command::Advance { connection } => connection,
+            | Command::Polled { connection }
+            | Command::Probed { connection }
+            | Command::ProbeEnded { connection, .. }
+            | Command::DropProbe { connection }
+            | Command::Advance { connection } => Some(connection),
+            Command::Call(_) => None,
         }
     }
 }

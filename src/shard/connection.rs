@@ -1,5 +1,7 @@
 //! One accepted TCP stream: what it speaks at the moment, what it has still to send, and how it ends.
 //!
+//! A session on polling has a place here, too, without a stream: what it has to send waits for a GET on another connection.
+//!
 //! The end has three steps. First what is to be said is said and writing is shut down (`Flushing`, `Lingering`), or both directions are shut
 //! down at once (`Aborting`). Then every operation that the kernel still holds for this connection ends. Only then is the
 //! descriptor closed, and only when that is done is the slot used again.
@@ -7,14 +9,18 @@
 use std::net::SocketAddr;
 
 use super::application::Application;
+use super::call::Takeover;
 use super::command::Command;
 use super::engine::Engine;
+use super::engine::probing::Probing;
 use super::hall::{Hall, SocketKey};
+use super::handshake::Handshake;
+use super::http::{Http, Progress};
 use super::opening::{Opened, Opening};
 use super::outbound::Outbound;
 use super::settings::Settings;
 use crate::proto::reason::DisconnectReason;
-use crate::proto::websocket::{Expiry, Input, Output, Timeout, WebSocket};
+use crate::proto::websocket::{Expiry, Input, Output, Role, Timeout, WebSocket};
 use crate::reactor::{ConnKey, Descriptor};
 use crate::wire::close::CloseCode;
 
@@ -35,6 +41,12 @@ pub(crate) enum Flow {
     Finish,
     /// Cut it now.
     Abort,
+    /// Ask the session that it names to let it in.
+    Probe,
+    /// It is to carry the session that has let it in.
+    Upgrade,
+    /// It goes on on another core.
+    Move,
 }
 
 /// How far the end has come.
@@ -47,15 +59,30 @@ pub(crate) enum End {
     Lingering,
     Aborting,
     Closing,
+    /// It goes to another core, but what it says last here is only marked.
+    Leaving,
+    /// As soon as nothing of it is with the kernel, it goes.
+    Moving,
 }
 
 /// What the connection speaks.
-enum Phase {
+pub(super) enum Phase {
     Opening(Box<Opening>),
+    Http(Box<Http>),
     Plain(Box<Plain>),
     Engine(Box<Engine>),
+    /// A WebSocket that is to take over a session.
+    Probing(Box<Probing>),
+    /// On its way to another core.
+    Moving(Box<Move>),
     /// Whatever still comes in is thrown away.
     Over,
+}
+
+/// What a connection takes to another core.
+pub(crate) struct Move {
+    pub(crate) takeover: Takeover,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A plain WebSocket.
@@ -79,8 +106,10 @@ impl Pause {
 }
 
 pub(crate) struct Connection {
-    pub(crate) descriptor: Descriptor,
-    phase: Phase,
+    /// `None` for a session on polling.
+    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(super) phase: Phase,
     pub(crate) end: End,
     pub(crate) end_deadline_ms: u64,
     pub(crate) pause: Pause,
@@ -107,9 +136,25 @@ pub(crate) struct Held {
 
 impl Connection {
     pub(crate) fn new(descriptor: Descriptor, peer: Option<SocketAddr>, deadline_ms: u64) -> Self {
+        let phase = Phase::Opening(Box::new(Opening::new(deadline_ms)));
+        Connection::with_phase(Some(descriptor), peer, phase)
+    }
+
+    /// A session on polling.
+    pub(crate) fn session(engine: Box<Engine>) -> Self {
+        Connection::with_phase(None, None, Phase::Engine(engine))
+    }
+
+    /// A connection whose HTTP was spoken elsewhere; see [`Connection::take_over`].
+    pub(crate) fn adopted(descriptor: Descriptor, peer: Option<SocketAddr>) -> Self {
+        Connection::with_phase(Some(descriptor), peer, Phase::Over)
+    }
+
+    fn with_phase(descriptor: Option<Descriptor>, peer: Option<SocketAddr>, phase: Phase) -> Self {
         Connection {
             descriptor,
-            phase: Phase::Opening(Box::new(Opening::new(peer, deadline_ms))),
+            peer,
+            phase,
             end: End::Open,
             end_deadline_ms: 0,
             pause: Pause::default(),
@@ -127,6 +172,24 @@ impl Connection {
             .map_or(0, |outbound| outbound.bytes())
     }
 
+    /// May anything be sent that is marked for it?
+    pub(crate) fn may_say(&self) -> bool {
+        matches!(
+            self.end,
+            End::Open | End::Saying | End::Flushing | End::Leaving
+        )
+    }
+
+    /// Is so much waiting to be sent that nothing more is to be read from it, as it is now?
+    pub(crate) fn must_rest(&self, settings: &Settings) -> bool {
+        self.unsent() > settings.outbound_soft && !self.pause.outbound
+    }
+
+    /// So many bytes more may be kept for it to send.
+    fn room<A>(&self, cx: &Context<'_, A>) -> usize {
+        cx.settings.outbound_soft.saturating_sub(self.unsent())
+    }
+
     /// Handles received bytes, all of them.
     pub(crate) fn handle_input<A: Application>(
         &mut self,
@@ -134,13 +197,23 @@ impl Connection {
         bytes: &mut [u8],
         cx: &Context<'_, A>,
     ) -> Flow {
+        let room = self.room(cx);
         match &mut self.phase {
             Phase::Opening(opening) => {
-                let opened = opening.handle_input(key, bytes, cx);
+                let opened = opening.handle_input(key, bytes, self.peer, cx);
                 self.opened(key, opened, bytes, cx)
+            }
+            Phase::Http(http) => {
+                let progress = http.handle_input(key, bytes, room, cx);
+                self.progressed(key, progress, cx)
             }
             Phase::Plain(plain) => plain.handle_input(key, bytes, cx),
             Phase::Engine(engine) => engine.handle_input(key, bytes, cx),
+            Phase::Probing(probing) => probing.handle_input(key, bytes, cx),
+            Phase::Moving(moving) => {
+                moving.bytes.extend_from_slice(bytes);
+                Flow::Continue
+            }
             Phase::Over => Flow::Continue,
         }
     }
@@ -159,6 +232,11 @@ impl Connection {
                 self.phase = Phase::Over;
                 return Flow::Finish;
             }
+            // hyper reads the request once more, from its beginning.
+            Opened::Http => (
+                Phase::Http(Box::new(Http::new(key, self.peer, false, cx))),
+                0,
+            ),
             Opened::Plain(plain, rest) => (Phase::Plain(plain), rest),
             Opened::Engine(engine, rest) => (Phase::Engine(engine), rest),
         };
@@ -176,16 +254,103 @@ impl Connection {
         }
     }
 
+    /// HTTP went on, or has ended.
+    fn progressed<A: Application>(
+        &mut self,
+        key: ConnKey,
+        progress: Progress,
+        cx: &Context<'_, A>,
+    ) -> Flow {
+        match progress {
+            Progress::Going => Flow::Continue,
+            Progress::Ended => {
+                self.phase = Phase::Over;
+                Flow::Finish
+            }
+            Progress::TakenOver(takeover, bytes) => self.take_over(key, takeover, bytes, cx),
+        }
+    }
+
+    /// The 101 answer is marked, or was sent elsewhere: goes on as what it announced, with the bytes behind the request.
+    pub(crate) fn take_over<A: Application>(
+        &mut self,
+        key: ConnKey,
+        takeover: Takeover,
+        mut bytes: Vec<u8>,
+        cx: &Context<'_, A>,
+    ) -> Flow {
+        let phase = match takeover {
+            Takeover::Plain {
+                number,
+                scope,
+                handshake,
+            } => Plain::open(key, number, &scope, &handshake, &[], cx)
+                .map(|plain| Phase::Plain(Box::new(plain))),
+            Takeover::Engine(opening) => {
+                Engine::open_on_websocket(key, Vec::new(), *opening, cx).map(Phase::Engine)
+            }
+            Takeover::Probe { sid } if cx.hall.is_home_of(&sid) => {
+                let probing = Probing::new(sid, bytes, cx);
+                self.phase = Phase::Probing(Box::new(probing));
+                return Flow::Probe;
+            }
+            takeover @ Takeover::Probe { .. } => {
+                self.phase = Phase::Moving(Box::new(Move { takeover, bytes }));
+                return Flow::Move;
+            }
+        };
+        match phase {
+            Some(phase) => self.phase = phase,
+            // This core holds as many sockets as it may. It is too late for an answer that says so.
+            None => return Flow::Abort,
+        }
+        if bytes.is_empty() {
+            Flow::Continue
+        } else {
+            self.handle_input(key, &mut bytes, cx)
+        }
+    }
+
+    /// Something that HTTP waited for is there, or room to write.
+    pub(crate) fn handle_wake<A: Application>(
+        &mut self,
+        key: ConnKey,
+        cx: &Context<'_, A>,
+    ) -> Flow {
+        let room = self.room(cx);
+        match &mut self.phase {
+            Phase::Http(http) if self.end == End::Open => {
+                let progress = http.poll(key, room, cx);
+                self.progressed(key, progress, cx)
+            }
+            _ => Flow::Continue,
+        }
+    }
+
+    /// Whether it has more to write than there was room for.
+    pub(crate) fn wants_room(&self) -> bool {
+        matches!(&self.phase, Phase::Http(http) if http.wants_room())
+    }
+
     /// The peer sends no more (FIN), or the connection failed.
-    pub(crate) fn handle_end<A: Application>(&mut self, failed: bool, cx: &Context<'_, A>) -> Flow {
+    pub(crate) fn handle_end<A: Application>(
+        &mut self,
+        key: ConnKey,
+        failed: bool,
+        cx: &Context<'_, A>,
+    ) -> Flow {
+        let room = self.room(cx);
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Plain(plain) => cx
                 .app
                 .websocket_closed(plain.socket, CloseCode::ABNORMAL, ""),
-            Phase::Engine(mut engine) => {
-                engine.disconnect_all(DisconnectReason::TransportClose, cx)
+            Phase::Engine(mut engine) => engine.handle_end(cx),
+            Phase::Probing(probing) => probing.tell_end(key, cx),
+            // What it was about to answer may still be on its way.
+            Phase::Http(mut http) if !failed => {
+                let _ = http.handle_end(key, room, cx);
             }
-            Phase::Opening(_) | Phase::Over => {}
+            Phase::Http(_) | Phase::Opening(_) | Phase::Moving(_) | Phase::Over => {}
         }
         if failed { Flow::Abort } else { Flow::Finish }
     }
@@ -194,15 +359,22 @@ impl Connection {
         match self.end {
             End::Open => {}
             End::Closing => return None,
-            End::Saying | End::Flushing | End::Lingering | End::Aborting => {
+            End::Saying
+            | End::Flushing
+            | End::Lingering
+            | End::Aborting
+            | End::Leaving
+            | End::Moving => {
                 return Some(self.end_deadline_ms);
             }
         }
         match &self.phase {
             Phase::Opening(opening) => Some(opening.deadline_ms()),
+            Phase::Http(http) => http.next_deadline_ms(),
+            Phase::Probing(probing) => Some(probing.deadline_ms()),
             Phase::Plain(plain) => plain.machine.next_deadline_ms(),
             Phase::Engine(engine) => engine.next_deadline_ms(),
-            Phase::Over => None,
+            Phase::Moving(_) | Phase::Over => None,
         }
     }
 
@@ -217,11 +389,19 @@ impl Connection {
         }
         let flow = match &mut self.phase {
             Phase::Opening(opening) => opening.handle_timeout(key, cx),
+            Phase::Http(_) => return self.handle_wake(key, cx),
             Phase::Plain(plain) => plain.handle_timeout(key, cx),
             Phase::Engine(engine) => engine.handle_timeout(key, cx),
-            Phase::Over => Flow::Continue,
+            Phase::Probing(probing) => probing.handle_timeout(key, cx),
+            Phase::Moving(_) | Phase::Over => Flow::Continue,
         };
-        if flow != Flow::Continue {
+        self.ended(flow)
+    }
+
+    /// What is spoken is over with this flow, except that a session on polling keeps its last words for the next GET.
+    pub(super) fn ended(&mut self, flow: Flow) -> Flow {
+        let says_more = self.descriptor.is_none() && flow == Flow::Finish;
+        if flow != Flow::Continue && !says_more {
             self.phase = Phase::Over;
         }
         flow
@@ -243,14 +423,20 @@ impl Connection {
                 Flow::Continue
             }
             (Command::EndClient { .. }, Phase::Engine(engine)) => {
-                let flow = engine.end(
-                    key,
-                    DisconnectReason::ServerNamespaceDisconnect,
-                    CloseCode::NORMAL,
-                    cx,
-                );
-                self.phase = Phase::Over;
-                flow
+                let flow = engine.end(key, engine.put_out_reason(), CloseCode::NORMAL, cx);
+                self.ended(flow)
+            }
+            (Command::Probed { .. }, Phase::Engine(engine)) => {
+                engine.probed();
+                Flow::Continue
+            }
+            (Command::ProbeEnded { probe, .. }, Phase::Engine(engine)) => {
+                engine.probe_ended(probe);
+                Flow::Continue
+            }
+            (Command::DropProbe { .. }, Phase::Probing(probing)) => {
+                let flow = probing.close(key, cx);
+                self.ended(flow)
             }
             _ => Flow::Continue,
         }
@@ -264,6 +450,7 @@ impl Connection {
         reason: &str,
         cx: &Context<'_, A>,
     ) -> Flow {
+        let room = self.room(cx);
         match &mut self.phase {
             Phase::Plain(plain) => {
                 if let Some(frame) =
@@ -281,19 +468,45 @@ impl Connection {
             }
             Phase::Engine(engine) => {
                 let flow = engine.end(key, DisconnectReason::ServerShuttingDown, code, cx);
-                self.phase = Phase::Over;
-                flow
+                self.ended(flow)
+            }
+            Phase::Http(http) => {
+                let progress = http.shut_down(key, room, cx);
+                self.progressed(key, progress, cx)
+            }
+            Phase::Probing(probing) => {
+                let flow = probing.close(key, cx);
+                self.ended(flow)
             }
             Phase::Opening(_) => {
                 self.phase = Phase::Over;
                 Flow::Finish
             }
-            Phase::Over => Flow::Continue,
+            Phase::Moving(_) | Phase::Over => Flow::Continue,
         }
     }
 }
 
 impl Plain {
+    /// A WebSocket that is open from now on: `first` is the answer that says so, if that is not on its way already.
+    pub(crate) fn open<A: Application>(
+        key: ConnKey,
+        number: usize,
+        scope: &std::sync::Arc<str>,
+        handshake: &Handshake,
+        first: &[u8],
+        cx: &Context<'_, A>,
+    ) -> Option<Plain> {
+        let (socket, id) = cx.hall.seat(key, scope)?;
+        if !first.is_empty() {
+            cx.hall.write(key, &[first]);
+        }
+        let mut machine = WebSocket::new(Role::Server);
+        machine.open(cx.now_ms, &cx.settings.websocket);
+        cx.app.websocket_opened(number, socket, id, handshake);
+        Some(Plain { machine, socket })
+    }
+
     fn handle_input<A: Application>(
         &mut self,
         key: ConnKey,

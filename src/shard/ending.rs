@@ -11,6 +11,9 @@ use super::connection::{self, Context, End, Held};
 use crate::reactor::{ConnKey, Reactor};
 use crate::wire::close::CloseCode;
 
+/// So long a session on polling that has ended in good order waits for the GET that takes its last words (as in Node).
+const LAST_POLL_MS: u64 = 30_000;
+
 impl<R: Reactor, A: Application> Shard<R, A> {
     /// The connection failed under us: tell the user, then cut it.
     pub(super) fn fail(&mut self, key: ConnKey) {
@@ -19,7 +22,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             .get(key)
             .is_some_and(|connection| connection.end == End::Open);
         if open {
-            self.with_connection(key, |connection, cx| connection.handle_end(true, cx));
+            self.with_connection(key, |connection, cx| connection.handle_end(key, true, cx));
         } else {
             self.abort(key);
         }
@@ -35,7 +38,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         }
         connection.end = End::Saying;
-        connection.end_deadline_ms = now_ms + self.settings.linger_ms;
+        connection.end_deadline_ms = now_ms
+            + match connection.descriptor {
+                Some(_) => self.settings.linger_ms,
+                None => LAST_POLL_MS,
+            };
         connection.held = None;
         if connection.pause.is_on() && !connection.receive_submitted {
             // Reading goes on, into nothing, so that the peer's FIN is seen.
@@ -49,10 +56,17 @@ impl<R: Reactor, A: Application> Shard<R, A> {
 
     /// What an ending connection says last is written now, or on its way behind the send in flight.
     pub(super) fn said(&mut self, key: ConnKey) {
-        if let Some(connection) = self.connections.get_mut(key)
-            && connection.end == End::Saying
-        {
-            connection.end = End::Flushing;
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.end = match connection.end {
+            End::Saying => End::Flushing,
+            End::Leaving => End::Moving,
+            _ => return,
+        };
+        if connection.descriptor.is_none() {
+            self.answer_poll(key);
+        } else {
             self.advance_end(key);
         }
     }
@@ -72,8 +86,9 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         connection.end_deadline_ms = now_ms + self.settings.linger_ms;
         connection.outbound = None;
         connection.held = None;
-        self.reactor
-            .shutdown(key, connection.descriptor, Shutdown::Both);
+        if let Some(descriptor) = connection.descriptor {
+            self.reactor.shutdown(key, descriptor, Shutdown::Both);
+        }
         if was_open {
             let cx = Context {
                 app: &self.app,
@@ -82,7 +97,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 now_ms,
             };
             // The phase may still hold sockets (a shutdown that ran out of time): they end now.
-            let _ = connection.handle_end(true, &cx);
+            let _ = connection.handle_end(key, true, &cx);
         }
         self.schedule(key);
         self.advance_end(key);
@@ -94,19 +109,32 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         let flushed = !connection.send_submitted && connection.outbound.is_none();
-        if connection.end == End::Flushing && flushed {
-            connection.end = End::Lingering;
-            self.reactor
-                .shutdown(key, connection.descriptor, Shutdown::Write);
-        }
-        let Some(connection) = self.connections.get_mut(key) else {
+        let Some(descriptor) = connection.descriptor else {
+            // A session on polling: the kernel has nothing of it.
+            let is_over = match connection.end {
+                End::Aborting => true,
+                End::Flushing => !connection.is_closing(),
+                _ => false,
+            };
+            if is_over {
+                self.wheel.cancel(key.slot);
+                self.vacate(key);
+            }
             return;
         };
+        if connection.end == End::Flushing && flushed {
+            connection.end = End::Lingering;
+            self.reactor.shutdown(key, descriptor, Shutdown::Write);
+        }
         let idle = !connection.receive_submitted && !connection.send_submitted;
         if matches!(connection.end, End::Lingering | End::Aborting) && idle {
             connection.end = End::Closing;
             self.wheel.cancel(key.slot);
-            self.reactor.close(key, connection.descriptor);
+            self.reactor.close(key, descriptor);
+        } else if connection.end == End::Moving && idle && flushed {
+            connection.end = End::Closing;
+            self.wheel.cancel(key.slot);
+            self.reactor.detach(key, descriptor);
         }
     }
 
@@ -148,6 +176,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             mut bytes,
             finished,
         } = connection.held.take().map(|held| *held).unwrap_or_default();
+        connection.resumed();
         if !connection.receive_submitted && !finished {
             self.start_receiving(key);
         }
@@ -155,7 +184,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             self.received(key, &mut bytes);
         }
         if finished {
-            self.with_connection(key, |connection, cx| connection.handle_end(false, cx));
+            self.with_connection(key, |connection, cx| connection.handle_end(key, false, cx));
         }
     }
 }

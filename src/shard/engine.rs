@@ -1,68 +1,184 @@
-//! An Engine.IO session on its WebSocket, with the Socket.IO client that speaks over it.
+//! An Engine.IO session on its transport, with what is spoken over it.
+//!
+//! On a WebSocket the session is part of its connection. On polling it has a place among the connections, too, but no descriptor: it is
+//! marked, timed and ended like them, and what it has to say waits in its `outbound` until a GET comes for it. It waits there as WebSocket
+//! frames, so that an upgrade sends it as it lies; for a GET it is written anew as a payload ([`polling`]).
+
+mod desk;
+mod form;
+mod polling;
+pub(crate) mod probing;
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::application::{Application, Arrival, Incoming, Verdict};
+use super::application::Application;
+use super::call::{Above, Opening};
+use super::command::Command;
 use super::connection::{Context, Flow};
-use super::hall::{Outgoing, SocketKey};
+use super::hall::SocketKey;
 use super::handshake::Handshake;
-use crate::proto::client::{self, Client};
+use crate::proto::client::Client;
 use crate::proto::reason::DisconnectReason;
-use crate::proto::session::{self, Session};
+use crate::proto::session::{self, Revision, Session, Transport};
 use crate::proto::websocket::{self, Input, Kind, WebSocket};
 use crate::reactor::ConnKey;
 use crate::wire::close::CloseCode;
-use crate::wire::{engine as packet, frame, socket};
+use crate::wire::frame::{self, Opcode};
+use crate::wire::{engine as packet, socket};
 
+use desk::{Desk, Step};
+use polling::Poller;
+
+/// See the module's text.
 pub(crate) struct Engine {
-    websocket: WebSocket,
+    /// A secret between server and client, which names the session in requests.
+    sid: Box<str>,
     session: Session,
-    client: Client,
+    revision: Revision,
+    carrier: Carrier,
+    upper: Upper,
     handshake: Rc<Handshake>,
-    /// The client's sockets; the client machine knows them by their index here.
+    /// The client's sockets; the client machine knows them by their index here. Without Socket.IO there is one.
     sockets: SmallVec<[Option<SocketKey>; 1]>,
 }
 
-/// What one packet of the client leads to.
-enum Step {
-    Continue,
-    End(DisconnectReason, CloseCode),
+enum Carrier {
+    WebSocket(WebSocket),
+    Polling(Box<Poller>),
+}
+
+/// Who gets the messages.
+enum Upper {
+    SocketIo(Client),
+    /// The application itself.
+    Raw,
 }
 
 impl Engine {
-    /// Opens the session: `opening` holds the 101 answer, to which the open packet is added, so that both leave in one send.
-    pub(crate) fn open<A: Application>(
+    /// Opens a session on a WebSocket: `opening` may hold the 101 answer, to which the open packet is added, so that both leave in one send.
+    pub(crate) fn open_on_websocket<A: Application>(
         key: ConnKey,
-        mut opening: Vec<u8>,
-        handshake: Handshake,
+        mut first: Vec<u8>,
+        opening: Opening,
         cx: &Context<'_, A>,
     ) -> Option<Box<Engine>> {
-        let sid = cx.hall.session_id(key)?;
-        let settings = cx.settings;
-        let mut text = Vec::with_capacity(128);
-        Session::open_packet(
-            &mut text,
-            sid.as_str(),
-            &[],
-            &settings.heartbeat,
-            settings.payload_max,
-        );
-        opening.extend_from_slice(&frame::encode_head(frame::Opcode::Text, true, text.len()));
-        cx.hall.write(key, &[&opening, &text]);
         let mut websocket = WebSocket::new(websocket::Role::Server);
-        websocket.open(cx.now_ms, &settings.transport);
+        websocket.open(cx.now_ms, &cx.settings.transport);
+        let carrier = Carrier::WebSocket(websocket);
+        let above = opening.above.clone();
+        let mut engine = Engine::new(key, carrier, opening, cx)?;
+        engine.write_open(&mut first, &[], cx);
+        cx.hall.write(key, &[&first]);
+        engine.opened(key, &above, cx);
+        Some(engine)
+    }
+
+    fn new<A: Application>(
+        key: ConnKey,
+        carrier: Carrier,
+        opening: Opening,
+        cx: &Context<'_, A>,
+    ) -> Option<Box<Engine>> {
+        let id = cx.hall.session_id(key)?;
+        let sid = match opening.name {
+            None => id.as_str().into(),
+            Some(name) => super::home::named(&name, &id),
+        };
+        let settings = cx.settings;
+        let transport = match carrier {
+            Carrier::WebSocket(_) => Transport::WebSocket,
+            Carrier::Polling(_) => Transport::Polling,
+        };
         Some(Box::new(Engine {
-            websocket,
-            session: Session::open(cx.now_ms, &settings.heartbeat),
-            client: Client::new(cx.now_ms, &settings.client),
-            handshake: Rc::new(handshake),
+            sid,
+            session: Session::open(cx.now_ms, &settings.heartbeat, transport, opening.revision),
+            revision: opening.revision,
+            carrier,
+            upper: match opening.above {
+                Above::SocketIo => Upper::SocketIo(Client::new(cx.now_ms, &settings.client)),
+                Above::Raw { .. } => Upper::Raw,
+            },
+            handshake: Rc::new(opening.handshake),
             sockets: SmallVec::new(),
         }))
     }
 
+    /// Appends the open packet, as a frame.
+    fn write_open<A: Application>(
+        &self,
+        out: &mut Vec<u8>,
+        upgrades: &[&str],
+        cx: &Context<'_, A>,
+    ) {
+        let mut text = Vec::with_capacity(128);
+        Session::open_packet(
+            &mut text,
+            &self.sid,
+            upgrades,
+            &cx.settings.heartbeat,
+            cx.settings.payload_max,
+        );
+        out.extend_from_slice(&frame::encode_head(Opcode::Text, true, text.len()));
+        out.extend_from_slice(&text);
+    }
+
+    /// The open packet is marked: tells whoever is above.
+    fn opened<A: Application>(&mut self, key: ConnKey, above: &Above, cx: &Context<'_, A>) {
+        match above {
+            Above::SocketIo if self.revision == Revision::V3 => {
+                // Engine.IO 3: every client is in the main namespace from the start.
+                self.with_desk(key, cx, |desk, upper| desk.connect_at_once(upper));
+            }
+            Above::SocketIo => {}
+            Above::Raw { number, scope } => {
+                let Some((socket, id)) = cx.hall.seat(key, scope) else {
+                    return cx.hall.command(Command::EndClient { connection: key });
+                };
+                self.sockets.push(Some(socket));
+                cx.app.engine_opened(*number, socket, id, &self.handshake);
+            }
+        }
+    }
+
+    pub(crate) fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.session.transport()
+    }
+
+    /// What a client is told that the application ends.
+    pub(crate) fn put_out_reason(&self) -> DisconnectReason {
+        match self.upper {
+            Upper::SocketIo(_) => DisconnectReason::ServerNamespaceDisconnect,
+            Upper::Raw => DisconnectReason::ForcedClose,
+        }
+    }
+
+    fn with_desk<A: Application, T>(
+        &mut self,
+        key: ConnKey,
+        cx: &Context<'_, A>,
+        act: impl FnOnce(&mut Desk<'_, A>, &mut Upper) -> T,
+    ) -> T {
+        let mut desk = Desk {
+            key,
+            revision: self.revision,
+            handshake: &self.handshake,
+            sockets: &mut self.sockets,
+            cx,
+        };
+        act(&mut desk, &mut self.upper)
+    }
+
+    /// Bytes of the WebSocket.
     pub(crate) fn handle_input<A: Application>(
         &mut self,
         key: ConnKey,
@@ -72,17 +188,23 @@ impl Engine {
         let mut input = Input::new(bytes);
         loop {
             let Engine {
-                websocket,
                 session,
-                client,
+                revision,
+                carrier: Carrier::WebSocket(websocket),
+                upper,
                 handshake,
                 sockets,
-            } = self;
+                ..
+            } = self
+            else {
+                return Flow::Continue;
+            };
             let Some(output) = websocket.next(cx.now_ms, &cx.settings.transport, &mut input) else {
                 return Flow::Continue;
             };
             let mut desk = Desk {
                 key,
+                revision: *revision,
                 handshake,
                 sockets,
                 cx,
@@ -91,21 +213,11 @@ impl Engine {
                 websocket::Output::Message {
                     kind: Kind::Text,
                     payload,
-                } => match session.handle_text(cx.now_ms, &cx.settings.heartbeat, payload) {
-                    session::Output::Nothing => Step::Continue,
-                    session::Output::Message(text) => desk.text(client, text),
-                    session::Output::Binary(bytes) => desk.binary(client, &bytes),
-                    session::Output::Close(reason) => {
-                        Step::End(reason.into(), CloseCode::PROTOCOL_ERROR)
-                    }
-                },
+                } => desk.text(session, upper, payload),
                 websocket::Output::Message {
                     kind: Kind::Binary,
                     payload,
-                } => match session.handle_binary(cx.now_ms, &cx.settings.heartbeat, payload) {
-                    session::Output::Binary(bytes) => desk.binary(client, &bytes),
-                    _ => Step::Continue,
-                },
+                } => desk.binary(session, upper, payload),
                 websocket::Output::Transmit(frame) => {
                     cx.hall.write(key, &[&frame]);
                     Step::Continue
@@ -130,7 +242,15 @@ impl Engine {
         }
     }
 
-    /// Ends all sockets and the session. The Close frame goes out behind what was said before.
+    /// The connection has ended under the session, or what waits for its polls is too much.
+    pub(crate) fn handle_end<A: Application>(&mut self, cx: &Context<'_, A>) {
+        self.disconnect_all(DisconnectReason::TransportClose, cx);
+        if let Carrier::Polling(_) = self.carrier {
+            let _ = self.end_polling(DisconnectReason::TransportError, cx);
+        }
+    }
+
+    /// Ends all sockets and the session. What closes the transport goes out behind what was said before.
     pub(crate) fn end<A: Application>(
         &mut self,
         key: ConnKey,
@@ -139,13 +259,16 @@ impl Engine {
         cx: &Context<'_, A>,
     ) -> Flow {
         self.disconnect_all(reason, cx);
-        if let Some(frame) = self
-            .websocket
-            .close(cx.now_ms, &cx.settings.transport, code, "")
-        {
-            cx.hall.write(key, &[&frame]);
+        match &mut self.carrier {
+            Carrier::WebSocket(websocket) => {
+                let close = websocket.close(cx.now_ms, &cx.settings.transport, code, "");
+                if let Some(frame) = close {
+                    cx.hall.write(key, &[&frame]);
+                }
+                Flow::Finish
+            }
+            Carrier::Polling(_) => self.end_polling(reason, cx),
         }
-        Flow::Finish
     }
 
     pub(crate) fn disconnect_all<A: Application>(
@@ -154,7 +277,10 @@ impl Engine {
         cx: &Context<'_, A>,
     ) {
         for socket in std::mem::take(&mut self.sockets).into_iter().flatten() {
-            cx.app.disconnected(socket, reason);
+            match self.upper {
+                Upper::SocketIo(_) => cx.app.disconnected(socket, reason),
+                Upper::Raw => cx.app.engine_closed(socket, reason),
+            }
         }
     }
 
@@ -162,17 +288,19 @@ impl Engine {
     pub(crate) fn left(&mut self, socket: SocketKey) {
         if let Some(index) = self.sockets.iter().position(|entry| *entry == Some(socket)) {
             self.sockets[index] = None;
-            self.client.left(index_u32(index));
+            if let Upper::SocketIo(client) = &mut self.upper {
+                client.left(desk::index_u32(index));
+            }
         }
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
         let session = self.session.next_deadline_ms();
-        Some(
-            self.client
-                .next_deadline_ms()
-                .map_or(session, |connect| connect.min(session)),
-        )
+        let connect = match &self.upper {
+            Upper::SocketIo(client) => client.next_deadline_ms(),
+            Upper::Raw => None,
+        };
+        Some(connect.map_or(session, |connect| connect.min(session)))
     }
 
     pub(crate) fn handle_timeout<A: Application>(
@@ -180,8 +308,11 @@ impl Engine {
         key: ConnKey,
         cx: &Context<'_, A>,
     ) -> Flow {
-        if self.client.handle_timeout(cx.now_ms) {
-            return self.end(key, DisconnectReason::ForcedClose, CloseCode::POLICY, cx);
+        if let Upper::SocketIo(client) = &mut self.upper
+            && client.handle_timeout(cx.now_ms)
+        {
+            let reason = self.forced();
+            return self.end(key, reason, CloseCode::POLICY, cx);
         }
         match self
             .session
@@ -196,148 +327,22 @@ impl Engine {
             session::Timeout::Close(reason) => self.end(key, reason.into(), CloseCode::POLICY, cx),
         }
     }
-}
 
-/// Where the packets of one client are acted on.
-struct Desk<'a, A> {
-    key: ConnKey,
-    handshake: &'a Rc<Handshake>,
-    sockets: &'a mut SmallVec<[Option<SocketKey>; 1]>,
-    cx: &'a Context<'a, A>,
-}
-
-impl<A: Application> Desk<'_, A> {
-    fn text(&mut self, client: &mut Client, text: &mut [u8]) -> Step {
-        let (namespace, auth) = match client.handle_text(&self.cx.settings.client, text) {
-            client::Output::Connect { namespace, auth } => {
-                (Arc::<str>::from(namespace), auth.to_vec())
-            }
-            output => return self.act(output),
-        };
-        self.connect(client, &namespace, &auth);
-        Step::Continue
-    }
-
-    fn binary(&mut self, client: &mut Client, bytes: &[u8]) -> Step {
-        let output = client.handle_binary(&self.cx.settings.client, bytes);
-        let step = self.act(output);
-        // What the packet's attachments took is not kept until the next message.
-        client.release();
-        step
-    }
-
-    fn act(&mut self, output: client::Output<'_>) -> Step {
-        let cx = self.cx;
-        match output {
-            client::Output::Nothing => {}
-            client::Output::Event {
-                socket,
-                name,
-                id,
-                args,
-                attachments,
-                ..
-            } => {
-                if let Some(socket) = self.socket(socket) {
-                    let name = name.to_str();
-                    cx.app.event(
-                        socket,
-                        Incoming {
-                            name: &name,
-                            ack: id,
-                            args,
-                            attachments,
-                        },
-                    );
-                }
-            }
-            client::Output::Ack {
-                socket,
-                id,
-                args,
-                attachments,
-            } => {
-                if let Some(socket) = self.socket(socket) {
-                    cx.app.acknowledged(socket, id, args, attachments);
-                }
-            }
-            client::Output::Disconnect { socket } => {
-                let left = self.sockets.get_mut(socket as usize).and_then(Option::take);
-                if let Some(left) = left {
-                    cx.app
-                        .disconnected(left, DisconnectReason::ClientNamespaceDisconnect);
-                }
-            }
-            client::Output::ConnectRefused { namespace, why } => {
-                let json = serde_json::json!({ "message": why }).to_string();
-                self.refuse(namespace, &json);
-            }
-            client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
-            // As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
-            client::Output::Violation(_) => {
-                return Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
-            }
+    /// As Node calls it when the server ends a client that breaks Socket.IO's rules of connecting.
+    fn forced(&self) -> DisconnectReason {
+        match self.session.transport() {
+            Transport::Polling if !self.session.is_polled() => DisconnectReason::ForcedServerClose,
+            _ => DisconnectReason::ForcedClose,
         }
-        Step::Continue
-    }
-
-    fn socket(&self, index: u32) -> Option<SocketKey> {
-        self.sockets.get(index as usize).copied().flatten()
-    }
-
-    fn connect(&mut self, client: &mut Client, namespace: &Arc<str>, auth: &[u8]) {
-        let (scope, number) = match self.cx.app.admit(namespace) {
-            Verdict::Accept { scope, number } => (scope, number),
-            Verdict::Refuse { json } => {
-                client.refused(namespace);
-                return self.refuse(namespace, &json);
-            }
-        };
-        let Some((socket, id)) = self.cx.hall.seat(self.key, &scope) else {
-            client.refused(namespace);
-            return self.refuse(namespace, r#"{"message":"Server is full"}"#);
-        };
-        let index = self
-            .sockets
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or_else(|| {
-                self.sockets.push(None);
-                self.sockets.len() - 1
-            });
-        self.sockets[index] = Some(socket);
-        let joined = client.joined(&scope, index_u32(index));
-        debug_assert!(joined, "the client has just asked for it");
-        let mut text = vec![packet::MESSAGE];
-        socket::encode_connect(&mut text, namespace, id.as_str(), None);
-        self.cx.hall.deliver(
-            socket,
-            Outgoing {
-                kind: Kind::Text,
-                body: &text,
-                attachments: &[],
-            },
-            false,
-        );
-        self.cx.app.connected(Arrival {
-            socket,
-            id,
-            namespace: &scope,
-            number,
-            handshake: self.handshake,
-            auth,
-        });
-    }
-
-    fn refuse(&self, namespace: &str, json: &str) {
-        let mut text = vec![packet::MESSAGE];
-        socket::encode_connect_error(&mut text, namespace, json);
-        let head = frame::encode_head(frame::Opcode::Text, true, text.len());
-        self.cx.hall.write(self.key, &[&head, &text]);
     }
 }
 
-/// Sockets of one client are limited (`max_namespaces`), so their indexes fit.
-fn index_u32(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
+/// The Socket.IO packet that tells a client in `namespace` of its id.
+fn connect_packet(revision: Revision, namespace: &str, id: &str) -> Vec<u8> {
+    let mut text = vec![packet::MESSAGE];
+    match revision {
+        Revision::V4 => socket::encode_connect(&mut text, namespace, id, None),
+        Revision::V3 => socket::encode_connect_3(&mut text, namespace),
+    }
+    text
 }

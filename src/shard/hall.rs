@@ -10,8 +10,10 @@ use std::task::Waker;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
+use super::call::Call;
 use super::command::Command;
-use super::home::{IdSource, SocketId};
+use super::home::{self, IdSource, SocketId};
+use super::lane::Lane;
 use super::mail::{Broadcast, Mail, Tally};
 use super::mailbox::{Address, Outbox};
 use super::slots::Slots;
@@ -90,6 +92,7 @@ struct State {
 pub(crate) struct Hall {
     core: usize,
     state: RefCell<State>,
+    lane: Lane,
     /// True while the shard runs: what is marked then is written at the end of this turn anyway.
     in_turn: Cell<bool>,
     shard: Cell<Option<Waker>>,
@@ -98,6 +101,7 @@ pub(crate) struct Hall {
 
 impl Hall {
     pub(crate) fn new(core: usize, outbox: Outbox<Mail>, sockets_max: u32, rooms: Rooms) -> Self {
+        let lane = Lane::new(outbox.alarm());
         let state = State {
             seats: Slots::with_limit(sockets_max),
             rooms,
@@ -110,6 +114,7 @@ impl Hall {
         Hall {
             core,
             state: RefCell::new(state),
+            lane,
             in_turn: Cell::new(false),
             shard: Cell::new(None),
             tasks: Cell::new(0),
@@ -258,6 +263,20 @@ impl Hall {
         self.wake_shard();
     }
 
+    /// As [`Hall::write`], of bytes that need not be copied.
+    pub(crate) fn write_owned(&self, connection: ConnKey, bytes: Vec<u8>) {
+        if bytes.len() < SHARED_MIN {
+            if !bytes.is_empty() {
+                self.write(connection, &[&bytes]);
+            }
+            return;
+        }
+        let state = &mut *self.state.borrow_mut();
+        let id = state.turn.say_shared(bytes.into());
+        state.turn.mark(connection.slot, id);
+        self.wake_shard();
+    }
+
     /// Gives a message to everybody in the target, on this core at once and on others by mail. Returns the number of receivers on this core
     /// and, when `counted`, where the number of receivers on the other cores will arrive.
     pub(crate) fn broadcast(
@@ -276,6 +295,47 @@ impl Hall {
     pub(crate) fn command(&self, command: Command) {
         self.state.borrow_mut().commands.push(command);
         self.wake_shard();
+    }
+
+    /// Nothing is read from this connection until it is resumed as often.
+    pub(crate) fn pause(&self, connection: ConnKey) {
+        self.command(Command::Pause { connection });
+    }
+
+    pub(crate) fn resume(&self, connection: ConnKey) {
+        self.command(Command::Resume { connection });
+    }
+
+    /// Was a pause asked for in this turn?
+    pub(crate) fn is_pause_asked(&self, key: ConnKey) -> bool {
+        let state = self.state.borrow();
+        state
+            .commands
+            .iter()
+            .any(|command| matches!(command, Command::Pause { connection } if *connection == key))
+    }
+
+    /// Does the session of this name live on this core, if anywhere?
+    pub(crate) fn is_home_of(&self, sid: &str) -> bool {
+        home::locate(sid).is_none_or(|(core, _)| core == self.core)
+    }
+
+    /// Asks something of a session, wherever it lives: it is carried out there, at the end of the turn.
+    pub(crate) fn call(&self, call: Call) {
+        let home = call.sid().and_then(home::locate).map(|(core, _)| core);
+        let state = &mut *self.state.borrow_mut();
+        match home {
+            Some(core) if core != self.core && core < state.outbox.cores() => {
+                state.outbox.post(core, Mail::Call(Box::new(call)));
+            }
+            _ => state.commands.push(Command::Call(Box::new(call))),
+        }
+        self.wake_shard();
+    }
+
+    /// Who waits for something other than bytes.
+    pub(crate) fn lane(&self) -> &Lane {
+        &self.lane
     }
 
     /// Is this one of the cores that these addresses are of?
@@ -323,7 +383,7 @@ impl Hall {
 
     /// Is there anything at all for which the shard must turn: work, or mail whose receiver may have to be woken?
     pub(crate) fn wants_turn(&self) -> bool {
-        self.has_work() || self.state.borrow().outbox.has_posted()
+        self.has_work() || !self.lane.is_empty() || self.state.borrow().outbox.has_posted()
     }
 
     pub(crate) fn take_commands(&self) -> Vec<Command> {
@@ -403,6 +463,7 @@ impl Hall {
                     tally.report(receivers);
                 }
             }
+            Mail::Call(call) => state.commands.push(Command::Call(call)),
             Mail::Shutdown => debug_assert!(false, "the shard itself acts on Shutdown"),
         }
     }

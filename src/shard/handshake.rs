@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::wire::http;
 
 /// The request that opened a connection: its path, query and headers, and where it came from.
 ///
-/// It is kept as it came in (at most 16 KiB, commonly 200 to 600 bytes) and parsed when asked.
+/// It is kept as it came in (at most 16 KiB, commonly 200 to 600 bytes) and parsed when asked. A clone shares it.
 ///
 /// ```
 /// # fn f(socket: &ringhall::Socket) {
@@ -17,9 +18,9 @@ use crate::wire::http;
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handshake {
-    head: Box<[u8]>,
+    head: Arc<[u8]>,
     peer: Option<SocketAddr>,
     issued_ms: u64,
 }

@@ -61,6 +61,19 @@ impl SocketId {
     }
 }
 
+/// Between the application's part of a session's name and the part that routes.
+const SEPARATOR: char = '.';
+
+/// The name of a session whose application chose one: that, and behind it the id, which routes and makes it unique.
+pub(crate) fn named(name: &str, id: &SocketId) -> Box<str> {
+    format!("{name}{SEPARATOR}{}", id.as_str()).into()
+}
+
+/// The home core of the session of this name, and its place there.
+pub(crate) fn locate(sid: &str) -> Option<(usize, u32)> {
+    SocketId::locate(sid.rsplit(SEPARATOR).next().unwrap_or(sid))
+}
+
 impl AsRef<str> for SocketId {
     fn as_ref(&self) -> &str {
         self.as_str()

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::call::Call;
 use crate::proto::websocket::Kind;
 
 /// One thing a core (or a thread with a server handle) tells a core.
-#[derive(Clone)]
 pub(crate) enum Mail {
     /// Something to be given to the members that live on the receiving core.
     Broadcast(Arc<Broadcast>),
@@ -20,6 +20,8 @@ pub(crate) enum Mail {
         core: usize,
         on: bool,
     },
+    /// HTTP asks something of a session that lives there.
+    Call(Box<Call>),
     /// Close everything in good order, then end.
     Shutdown,
 }

@@ -27,8 +27,31 @@ const CAPACITY: usize = 4096;
 /// Where mail for one core goes; known to every core and to the server handle.
 pub(crate) struct Address<M> {
     sender: Sender<M>,
+    alarm: Alarm,
+}
+
+/// Wakes a core that sleeps, from any thread.
+#[derive(Clone)]
+pub(crate) struct Alarm {
     sleep: Arc<Sleep<AtomicBool>>,
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Alarm {
+    /// Wakes nobody.
+    fn silent() -> Self {
+        Alarm {
+            sleep: Arc::new(Sleep::new(AtomicBool::new(false))),
+            wake: Arc::new(|| {}),
+        }
+    }
+
+    /// To be called *after* the core was given something to find.
+    pub(crate) fn ring(&self) {
+        if self.sleep.must_be_woken() {
+            (self.wake)();
+        }
+    }
 }
 
 /// A core's own end.
@@ -38,25 +61,22 @@ pub(crate) struct Mailbox<M> {
 }
 
 /// A new mailbox and its address. `wake` is called by posters that are no cores when the core sleeps.
-pub(crate) fn mailbox<M>(wake: Box<dyn Fn() + Send + Sync>) -> (Address<M>, Mailbox<M>) {
+pub(crate) fn mailbox<M>(wake: Arc<dyn Fn() + Send + Sync>) -> (Address<M>, Mailbox<M>) {
     with_capacity(CAPACITY, wake)
 }
 
 /// As [`mailbox`], for so many mails.
 pub(crate) fn with_capacity<M>(
     capacity: usize,
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Arc<dyn Fn() + Send + Sync>,
 ) -> (Address<M>, Mailbox<M>) {
     let (sender, receiver) = crossbeam_channel::bounded(capacity);
     let sleep = Arc::new(Sleep::new(AtomicBool::new(false)));
-    (
-        Address {
-            sender,
-            sleep: sleep.clone(),
-            wake,
-        },
-        Mailbox { receiver, sleep },
-    )
+    let alarm = Alarm {
+        sleep: sleep.clone(),
+        wake,
+    };
+    (Address { sender, alarm }, Mailbox { receiver, sleep })
 }
 
 impl<M> Mailbox<M> {
@@ -70,9 +90,10 @@ impl<M> Mailbox<M> {
         self.receiver.len()
     }
 
-    /// Announces sleep. `false`: there is mail, so do not sleep (the announcement is taken back).
-    pub(crate) fn fall_asleep(&self) -> bool {
-        self.sleep.fall_asleep(|| self.receiver.is_empty())
+    /// Announces sleep. `false`: there is mail, or not `is_idle`, so do not sleep (the announcement is taken back).
+    pub(crate) fn fall_asleep(&self, is_idle: impl Fn() -> bool) -> bool {
+        self.sleep
+            .fall_asleep(|| self.receiver.is_empty() && is_idle())
     }
 
     pub(crate) fn awake(&self) {
@@ -84,10 +105,15 @@ impl<M> Address<M> {
     /// Posts from a thread that is no core; waits while the mailbox is full. `false`: the core has ended.
     pub(crate) fn post_blocking(&self, mail: M) -> bool {
         let sent = self.sender.send(mail).is_ok();
-        if sent && self.sleep.must_be_woken() {
-            (self.wake)();
+        if sent {
+            self.alarm.ring();
         }
         sent
+    }
+
+    /// What wakes this core.
+    pub(crate) fn alarm(&self) -> Alarm {
+        self.alarm.clone()
     }
 }
 
@@ -108,6 +134,13 @@ impl<M> Outbox<M> {
             overflow,
             posted: CoreSet::EMPTY,
         }
+    }
+
+    /// What wakes this core itself.
+    pub(crate) fn alarm(&self) -> Alarm {
+        let own = self.addresses.get(self.own);
+        debug_assert!(own.is_some(), "every core has an address");
+        own.map_or_else(Alarm::silent, Address::alarm)
     }
 
     pub(crate) fn cores(&self) -> usize {
@@ -185,7 +218,7 @@ impl<M> Outbox<M> {
             if !self
                 .addresses
                 .get(core)
-                .is_some_and(|address| address.sleep.must_be_woken())
+                .is_some_and(|address| address.alarm.sleep.must_be_woken())
             {
                 sleepers.remove(core);
             }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::reactor::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
 
 pub(crate) mod application;
+pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod connection;
 mod ending;
@@ -21,10 +22,14 @@ pub(crate) mod engine;
 pub(crate) mod hall;
 pub(crate) mod handshake;
 pub(crate) mod home;
+pub(crate) mod http;
+pub(crate) mod lane;
 pub(crate) mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+mod session;
+mod sessions;
 pub(crate) mod settings;
 #[cfg(test)]
 mod simulation;
@@ -39,6 +44,7 @@ use hall::Hall;
 use mail::Mail;
 use mailbox::Mailbox;
 use outbound::{Outbound, Pool};
+use sessions::Arriving;
 use settings::Settings;
 use slots::Slots;
 use wheel::Wheel;
@@ -87,6 +93,8 @@ pub(crate) struct Shard<R: Reactor, A> {
     pool: Pool,
     scratch: Outbound,
     expired: Vec<u32>,
+    /// Connections that are on their way here, by token.
+    arriving: Arriving,
     accept_again_ms: Option<u64>,
     /// Since the last connection that was accepted: the log is told once.
     accept_failing: bool,
@@ -117,6 +125,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             pool: Pool::default(),
             scratch: Outbound::default(),
             expired: Vec::new(),
+            arriving: Arriving::default(),
             accept_again_ms: None,
             accept_failing: false,
             shutdown_deadline_ms: None,
@@ -135,16 +144,20 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         self.expire();
         let mut active = mails + completions > 0;
         for _ in 0..ROUNDS_PER_TURN {
-            if !self.hall.has_work() {
+            if !self.hall.has_work() && self.hall.lane().is_empty() {
                 break;
             }
             active = true;
+            self.wake_waiting();
             self.write_marked();
             self.carry_out_commands();
         }
         let waiting = self.send_mail();
         self.hall.set_in_turn(false);
-        let more = waiting || mails == MAILS_PER_TURN || self.hall.has_work();
+        let more = waiting
+            || mails == MAILS_PER_TURN
+            || self.hall.has_work()
+            || !self.hall.lane().is_empty();
         Ok(Pace {
             active,
             more,
@@ -157,6 +170,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         self.shutdown_deadline_ms.is_some() && self.connections.is_empty()
     }
 
+    /// Announces sleep. `false`: there is something to do, so do not sleep.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.mailbox.fall_asleep(|| self.hall.lane().is_empty())
+    }
+
+    #[cfg(test)]
     pub(crate) fn mailbox(&self) -> &Mailbox<Mail> {
         &self.mailbox
     }
@@ -231,19 +250,24 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 from,
                 result,
             } => self.sent(key, buffer, from, result),
-            Completion::Closed { key } => {
-                if self.connections.remove(key).is_some() {
-                    self.hall.set_busy(key.slot, false);
-                    // Whoever gets this slot next must not get what was marked for this connection.
-                    self.hall.with_turn(|turn, _| turn.unmark(key.slot));
-                }
-            }
+            Completion::Closed { key } => self.vacate(key),
             Completion::HungUp { key } => {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.hung_up = true;
                 }
             }
+            Completion::Detached { key, result } => self.detached(key, result),
+            Completion::Attached { token, result } => self.attached(token, result),
             Completion::Woken => {}
+        }
+    }
+
+    /// Nothing of the connection is left: its slot is free.
+    fn vacate(&mut self, key: ConnKey) {
+        if self.connections.remove(key).is_some() {
+            self.hall.set_busy(key.slot, false);
+            // Whoever gets this slot next must not get what was marked for this connection.
+            self.hall.with_turn(|turn, _| turn.unmark(key.slot));
         }
     }
 
@@ -263,8 +287,14 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             Err(refused) => {
                 self.counters.refused_full += 1;
-                self.reactor.refuse(refused.descriptor);
+                self.refuse(&refused);
             }
+        }
+    }
+
+    fn refuse(&mut self, refused: &Connection) {
+        if let Some(descriptor) = refused.descriptor {
+            self.reactor.refuse(descriptor);
         }
     }
 
@@ -273,10 +303,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             self.counters.stale += 1;
             return;
         };
-        if connection.end != End::Open {
+        if !matches!(connection.end, End::Open | End::Leaving | End::Moving) {
             return;
         }
-        if connection.pause.is_on() {
+        if connection.pause.is_on() && connection.end == End::Open {
             let held = connection.held.get_or_insert_default();
             held.bytes.extend_from_slice(bytes);
             return;
@@ -299,11 +329,14 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             End::Open | End::Saying | End::Flushing | End::Lingering if cancelled => {
                 self.start_receiving(key);
             }
+            // A FIN will be seen again where it goes.
+            End::Leaving | End::Moving if result.is_ok() || cancelled => self.advance_end(key),
+            End::Leaving | End::Moving => self.abort(key),
             End::Open if connection.pause.is_on() && result.is_ok() => {
                 connection.held.get_or_insert_default().finished = true
             }
             End::Open => self.with_connection(key, |connection, cx| {
-                connection.handle_end(result.is_err(), cx)
+                connection.handle_end(key, result.is_err(), cx)
             }),
             End::Saying | End::Lingering | End::Flushing if result.is_err() => self.abort(key),
             _ => self.advance_end(key),
@@ -327,9 +360,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             self.pool.recycle(buffer);
             return self.advance_end(key);
         }
-        if sent < buffer.bytes().len() {
+        if sent < buffer.bytes().len()
+            && let Some(descriptor) = connection.descriptor
+        {
             connection.send_submitted = true;
-            let descriptor = connection.descriptor;
             return self.reactor.send(key, descriptor, buffer, sent);
         }
         self.pool.recycle(buffer);
@@ -341,14 +375,17 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        match connection
+        let Some(descriptor) = connection.descriptor else {
+            return;
+        };
+        let next = connection
             .outbound
             .as_mut()
-            .and_then(|outbound| outbound.pop())
-        {
+            .and_then(|waiting| waiting.pop());
+        match next {
             Some(buffer) => {
                 connection.send_submitted = true;
-                self.reactor.send(key, connection.descriptor, buffer, 0);
+                self.reactor.send(key, descriptor, buffer, 0);
             }
             None => {
                 connection.outbound = None;
@@ -360,6 +397,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         if relieved {
             self.set_pause(key, |pause| pause.outbound = false);
         }
+        self.give_room(key);
         self.advance_end(key);
     }
 
@@ -410,42 +448,54 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         } = self;
         let mut slow: Vec<ConnKey> = Vec::new();
         let mut full: Vec<ConnKey> = Vec::new();
+        let mut polled: Vec<ConnKey> = Vec::new();
         hall.with_turn(|turn, busy| {
             while let Some(marked) = turn.take_marked() {
                 let slot = marked.connection;
                 let Some((key, connection)) = connections.at_mut(slot) else {
                     continue;
                 };
-                if !matches!(connection.end, End::Open | End::Saying | End::Flushing) {
+                if !connection.may_say() {
                     continue;
                 }
-                if connection.send_submitted {
+                let idle = connection.descriptor.filter(|_| !connection.send_submitted);
+                let Some(descriptor) = idle else {
                     let outbound = connection.outbound.get_or_insert_default();
                     if outbound.bytes() >= settings.outbound_hard {
                         slow.push(key);
                         continue;
                     }
                     outbound.extend(turn.pieces(marked), pool);
-                } else {
-                    scratch.extend(turn.pieces(marked), pool);
-                    let Some(buffer) = scratch.pop() else {
-                        continue;
-                    };
-                    connection.send_submitted = true;
-                    reactor.send(key, connection.descriptor, buffer, 0);
-                    if !scratch.is_empty() {
-                        connection.outbound = Some(Box::new(std::mem::take(scratch)));
+                    if connection.descriptor.is_none() {
+                        polled.push(key);
                     }
+                    busy.set(slot, true);
+                    if connection.must_rest(settings) {
+                        full.push(key);
+                    }
+                    continue;
+                };
+                scratch.extend(turn.pieces(marked), pool);
+                let Some(buffer) = scratch.pop() else {
+                    continue;
+                };
+                connection.send_submitted = true;
+                reactor.send(key, descriptor, buffer, 0);
+                if !scratch.is_empty() {
+                    connection.outbound = Some(Box::new(std::mem::take(scratch)));
                 }
                 if connection.outbound.is_some() {
                     busy.set(slot, true);
                 }
-                if connection.unsent() > settings.outbound_soft && !connection.pause.outbound {
+                if connection.must_rest(settings) {
                     full.push(key);
                 }
             }
             turn.clear();
         });
+        for key in polled {
+            self.answer_poll(key);
+        }
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
         }
@@ -457,16 +507,20 @@ impl<R: Reactor, A: Application> Shard<R, A> {
 
     fn carry_out_commands(&mut self) {
         for command in self.hall.take_commands() {
-            let key = command.connection();
-            match command {
-                Command::Pause { .. } => self.set_pause(key, |pause| pause.application += 1),
-                Command::Resume { .. } => self.set_pause(key, |pause| {
+            match (command.connection(), command) {
+                (_, Command::Call(call)) => self.handle_call(*call),
+                (Some(key), Command::Pause { .. }) => {
+                    self.set_pause(key, |pause| pause.application += 1);
+                }
+                (Some(key), Command::Resume { .. }) => self.set_pause(key, |pause| {
                     pause.application = pause.application.saturating_sub(1);
                 }),
-                Command::Advance { .. } => self.said(key),
-                command => self.with_connection(key, |connection, cx| {
+                (Some(key), Command::Polled { .. }) => self.answer_poll(key),
+                (Some(key), Command::Advance { .. }) => self.said(key),
+                (Some(key), command) => self.with_connection(key, |connection, cx| {
                     connection.handle_command(key, command, cx)
                 }),
+                (None, _) => debug_assert!(false, "a command is for somebody"),
             }
         }
     }
@@ -519,6 +573,9 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Flow::Continue => {}
             Flow::Finish => self.finish(key),
             Flow::Abort => self.abort(key),
+            Flow::Probe => self.begin_probe(key),
+            Flow::Upgrade => self.upgrade(key),
+            Flow::Move => self.begin_move(key),
         }
     }
 
@@ -530,8 +587,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             !connection.receive_submitted,
             "at most one receive is pending"
         );
+        let Some(descriptor) = connection.descriptor else {
+            return;
+        };
         connection.receive_submitted = true;
-        self.reactor.receive(key, connection.descriptor);
+        self.reactor.receive(key, descriptor);
     }
 
     /// A deadline that moved away is left where it is: the timer fires early, does nothing and is set anew. So

@@ -86,6 +86,12 @@ impl Outbound {
         self.queue.push_back(buffer);
     }
 
+    /// Adds all that another one holds behind this.
+    pub(crate) fn append(&mut self, other: &mut Outbound) {
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.queue.append(&mut other.queue);
+    }
+
     /// The next buffer to send.
     pub(crate) fn pop(&mut self) -> Option<SendBuffer> {
         let buffer = self.queue.pop_front()?;

@@ -11,10 +11,16 @@ pub(crate) struct Settings {
     pub(crate) transport: websocket::Limits,
     pub(crate) heartbeat: session::Heartbeat,
     pub(crate) client: client::Limits,
+    /// The transports that a session on polling may be upgraded to, as its open packet says.
+    pub(crate) upgrades: &'static [&'static str],
+    /// From a WebSocket's naming of a session to its taking over.
+    pub(crate) upgrade_timeout_ms: u64,
     /// Engine.IO's `maxPayload`.
     pub(crate) payload_max: usize,
     /// From accept to the end of the request head.
     pub(crate) handshake_timeout_ms: u64,
+    /// From the end of one request to the first byte of the next.
+    pub(crate) keep_alive_ms: u64,
     /// From our FIN to the peer's, after which the connection is cut.
     pub(crate) linger_ms: u64,
     /// Unsent bytes on a connection at which nothing more is read from it.

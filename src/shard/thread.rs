@@ -75,7 +75,7 @@ pub(crate) fn run<A: Application>(mut shard: Shard<Kernel, A>, hall: &Rc<Hall>) 
 
 /// Announces sleep and says how long it may last.
 fn sleep<A: Application>(shard: &Shard<Kernel, A>, deadline_ms: Option<u64>) -> Wait {
-    if !shard.mailbox().fall_asleep() {
+    if !shard.fall_asleep() {
         return Wait::No;
     }
     deadline_ms.map_or(Wait::Forever, |at| {

@@ -112,12 +112,21 @@ pub(crate) fn encode_text(out: &mut Vec<u8>, kind: u8, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// Appends a binary message in its text form, for a session that asked for no binary frames (`b64=1`).
-#[cfg(test)]
+/// How many base64 digits `len` bytes take: four for each three bytes begun, padding counted. Saturating: beyond the address space an
+/// allocation fails anyway.
+pub(crate) fn base64_len(len: usize) -> usize {
+    len.div_ceil(3).saturating_mul(4)
+}
+
+/// Appends a binary message in its text form, for a transport or a session without binary frames (polling; `b64=1`).
 pub(crate) fn encode_base64(out: &mut Vec<u8>, data: &[u8]) {
-    // Four digits for each three bytes begun. Saturating: beyond the address space the allocation fails anyway.
-    let digits = data.len().div_ceil(3).saturating_mul(4);
     out.push(BASE64);
+    append_base64(out, data);
+}
+
+/// Appends the base64 of `data`, padded.
+pub(super) fn append_base64(out: &mut Vec<u8>, data: &[u8]) {
+    let digits = base64_len(data.len());
     let start = out.len();
     out.resize(start.saturating_add(digits), b'=');
     let written = LENIENT.encode_slice(data, &mut out[start..]);

@@ -8,12 +8,17 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod close;
+pub(crate) mod coding;
+pub(crate) mod cookie;
+pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod mask;
+pub(crate) mod payload;
+pub(crate) mod payload3;
 pub(crate) mod socket;
 pub(crate) mod utf8;
 #[cfg(test)]

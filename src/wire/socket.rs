@@ -521,6 +521,11 @@ pub(crate) fn encode_connect(out: &mut Vec<u8>, namespace: &str, sid: &str, pid:
     out.push(b'}');
 }
 
+/// Appends the same for a client of Socket.IO 2, which is told no id: it makes its own of the session's.
+pub(crate) fn encode_connect_3(out: &mut Vec<u8>, namespace: &str) {
+    encode_head(out, PacketType::Connect, 0, namespace, None);
+}
+
 /// Appends the answer to a CONNECT that was refused. `json` is an object with at least a `message`.
 pub(crate) fn encode_connect_error(out: &mut Vec<u8>, namespace: &str, json: &str) {
     encode_head(out, PacketType::ConnectError, 0, namespace, None);

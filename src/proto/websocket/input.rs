@@ -17,6 +17,11 @@ impl<'a> Input<'a> {
         Self { rest: bytes }
     }
 
+    /// What the machine has not taken.
+    pub(crate) fn into_rest(self) -> &'a mut [u8] {
+        self.rest
+    }
+
     /// Takes up to `len` bytes.
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> &'a mut [u8] {

@@ -14,7 +14,9 @@ impl FakeClient {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Stream) -> T) -> T {
-        act(&mut self.network.state.borrow_mut().streams[self.stream])
+        let stream = &mut self.network.state.borrow_mut().streams[self.stream];
+        stream.notice_loss();
+        act(stream)
     }
 
     /// Sends. On a connection that is reset the bytes are lost, as on any other.

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 
 use rustix::io::Errno;
 
+use super::moving::{Attach, Former};
 use super::{BUFFER_BYTES, BUFFERS, Completion, ConnKey, Descriptor, SendBuffer, State, Stream};
 
 /// No fault delays anything for more turns than this.
@@ -14,6 +15,8 @@ const TURNS_LATE_MAX: usize = 6;
 pub(super) struct Receive {
     pub(super) stopping: bool,
     pub(super) late: usize,
+    /// Turns in which nothing is received, since it is on its way from one key to another.
+    pub(super) moving: usize,
 }
 
 pub(super) struct Send {
@@ -31,6 +34,8 @@ pub(super) struct Ending {
 
 pub(super) struct Close {
     pub(super) late: usize,
+    /// The connection is to leave alive.
+    pub(super) detach: bool,
 }
 
 /// An open descriptor.
@@ -45,6 +50,8 @@ pub(super) struct Conn {
     pub(super) close: Option<Close>,
     /// Its hanging up was told.
     pub(super) hung_up: bool,
+    /// The keys it had before, until they are told closed.
+    pub(super) formers: Vec<Former>,
 }
 
 #[derive(Default)]
@@ -52,6 +59,8 @@ pub(super) struct Core {
     pub(super) accepting: bool,
     pub(super) accepting_ended: bool,
     pub(super) backlog: VecDeque<usize>,
+    /// Sockets that are on their way in.
+    pub(super) attaching: Vec<Attach>,
     open: BTreeMap<u32, Conn>,
     /// Closed descriptors, the last closed on top: it is the next to be used.
     closed: Vec<u32>,
@@ -83,6 +92,23 @@ impl Core {
         conn.map(|conn| conn.stream)
     }
 
+    /// Gives a stream a descriptor.
+    pub(super) fn open(&mut self, stream: usize) -> Descriptor {
+        let descriptor = self.closed.pop().unwrap_or(self.open.len() as u32);
+        let conn = Conn {
+            stream,
+            key: None,
+            receive: None,
+            send: None,
+            endings: Vec::new(),
+            close: None,
+            hung_up: false,
+            formers: Vec::new(),
+        };
+        self.open.insert(descriptor, conn);
+        Descriptor(descriptor)
+    }
+
     pub(super) fn conn_mut(&mut self, descriptor: u32) -> Option<&mut Conn> {
         self.open.get_mut(&descriptor)
     }
@@ -99,6 +125,7 @@ impl Core {
         self.woken
             || !self.completed.is_empty()
             || (self.accepting && !self.backlog.is_empty())
+            || !self.attaching.is_empty()
             || self
                 .open
                 .values()
@@ -122,7 +149,8 @@ impl Conn {
             .as_ref()
             .is_some_and(|send| room || send.delay > 0);
         let hangs_up = self.is_hung_up(stream).is_some();
-        receives || sends || hangs_up || !self.endings.is_empty() || self.close.is_some()
+        let forgets = self.formers.iter().any(|former| !former.behind_send);
+        receives || sends || hangs_up || forgets || !self.endings.is_empty() || self.close.is_some()
     }
 
     /// Whose hanging up is to be told, if it is.
@@ -157,6 +185,7 @@ impl State {
     pub(super) fn turn(&mut self, core: usize) {
         let before = self.cores[core].completed.len();
         self.accept(core);
+        self.attach(core);
         let descriptors: Vec<u32> = self.cores[core].open.keys().copied().collect();
         for descriptor in descriptors {
             let Some(mut conn) = self.cores[core].open.remove(&descriptor) else {
@@ -169,6 +198,7 @@ impl State {
                 conn.hung_up = true;
                 self.complete(core, Completion::HungUp { key });
             }
+            self.forget_formers(core, &mut conn);
             if self.close(core, &mut conn) {
                 self.cores[core].closed.push(descriptor);
             } else {
@@ -182,7 +212,7 @@ impl State {
         self.reorder(core, before);
     }
 
-    fn complete(&mut self, core: usize, completion: Completion<Vec<u8>>) {
+    pub(super) fn complete(&mut self, core: usize, completion: Completion<Vec<u8>>) {
         self.cores[core].completed.push_back(completion);
     }
 
@@ -202,26 +232,9 @@ impl State {
             let Some(stream) = place.backlog.pop_front() else {
                 return;
             };
-            let descriptor = place.closed.pop().unwrap_or(place.open.len() as u32);
-            let conn = Conn {
-                stream,
-                key: None,
-                receive: None,
-                send: None,
-                endings: Vec::new(),
-                close: None,
-                hung_up: false,
-            };
-            place.open.insert(descriptor, conn);
-            let port = 1024 + (stream % 60_000) as u16;
-            let peer = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-            self.complete(
-                core,
-                Completion::Accepted {
-                    descriptor: Descriptor(descriptor),
-                    peer,
-                },
-            );
+            let descriptor = place.open(stream);
+            let peer = Some(peer_of(stream));
+            self.complete(core, Completion::Accepted { descriptor, peer });
         }
     }
 
@@ -249,6 +262,9 @@ impl State {
             return;
         };
         let Send { buffer, from, .. } = send;
+        conn.formers
+            .iter_mut()
+            .for_each(|former| former.behind_send = false);
         self.complete(
             core,
             Completion::Sent {
@@ -315,6 +331,10 @@ impl State {
             return self.complete(core, Completion::ReceiveEnded { key, result });
         }
         receive.late = receive.late.saturating_sub(1);
+        if receive.moving > 0 {
+            receive.moving -= 1;
+            return;
+        }
         while let Some(piece) = self.take_piece(core, conn.stream) {
             self.cores[core].lent += 1;
             self.complete(core, Completion::Received { key, buffer: piece });
@@ -359,15 +379,17 @@ impl State {
             return false;
         };
         // A shutdown comes before the close that was asked for after it.
-        if close.late > 0 || !conn.endings.is_empty() {
+        if close.late > 0 || !conn.endings.is_empty() || !conn.formers.is_empty() {
             close.late = close.late.saturating_sub(1);
             return false;
         }
-        let stream = &mut self.streams[conn.stream];
-        stream.server_closed = true;
-        // Closing with bytes unread resets the connection, as TCP does (RFC 1122 4.2.2.13).
-        stream.reset |= !stream.to_server.is_empty();
-        self.complete(core, Completion::Closed { key });
+        if close.detach {
+            let result = self.detach(conn.stream);
+            self.complete(core, Completion::Detached { key, result });
+        } else {
+            self.streams[conn.stream].close();
+            self.complete(core, Completion::Closed { key });
+        }
         true
     }
 
@@ -394,13 +416,20 @@ impl State {
     }
 }
 
+/// The address of a stream's client.
+pub(super) fn peer_of(stream: usize) -> SocketAddr {
+    let port = 1024 + (stream % 60_000) as u16;
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
 /// Completions with the same of these stay in order.
 fn order_of(completion: &Completion<Vec<u8>>) -> (u8, u64) {
     let key = |key: &ConnKey| u64::from(key.slot) << 32 | u64::from(key.generation);
     match completion {
         // In order among themselves: a descriptor is told closed before it is told accepted again.
         Completion::Accepted { .. } | Completion::AcceptFailed { .. } => (0, 0),
-        Completion::Closed { .. } => (0, 0),
+        Completion::Attached { .. } => (0, 0),
+        Completion::Closed { .. } | Completion::Detached { .. } => (0, 0),
         Completion::Received { key: of, .. } | Completion::ReceiveEnded { key: of, .. } => {
             (1, key(of))
         }

@@ -17,10 +17,12 @@ pub(crate) struct Faults {
     pub(crate) starve: u32,
     /// A connection is reset while bytes wait to be received.
     pub(crate) reset: u32,
-    /// What was asked to end (shutdown, stop, close) ends only some turns later.
+    /// What was asked to end or to move (shutdown, stop, close, rename, detach, attach) ends or moves only some turns later.
     pub(crate) late: u32,
     /// A core is woken for nothing.
     pub(crate) wake: u32,
+    /// A detach or an attach fails, and the connection with it.
+    pub(crate) fail_move: u32,
     /// Accepting fails.
     pub(crate) fail_accept: u32,
     /// Bytes that may wait for the client before a send waits in turn. 0 stands for 64 KiB.
@@ -39,6 +41,7 @@ impl Faults {
         reset: 0,
         late: 0,
         wake: 0,
+        fail_move: 0,
         fail_accept: 0,
         window: 0,
     };
@@ -61,6 +64,7 @@ impl Faults {
     pub(crate) const HARSH: Faults = Faults {
         fail_send: 10,
         reset: 10,
+        fail_move: 10,
         ..Faults::ROUGH
     };
 

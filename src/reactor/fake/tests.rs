@@ -50,6 +50,7 @@ impl Echo {
             Completion::Accepted { descriptor, .. } => return self.start(descriptor),
             Completion::AcceptFailed { .. } => return self.reactor.accept(),
             Completion::Woken | Completion::HungUp { .. } => return,
+            Completion::Detached { .. } | Completion::Attached { .. } => panic!("nobody moves"),
             Completion::Closed { key } => {
                 self.conn(key).closing = false;
                 return self.vacant.push(key.slot);

@@ -98,7 +98,7 @@ impl Kernel {
 
     /// From half of the table on descriptors count as scarce: a multishot accept takes all that wait in one go, and must not meet the end
     /// of the table.
-    fn descriptor_taken(&mut self) {
+    pub(super) fn descriptor_taken(&mut self) {
         self.descriptors += 1;
         if !self.scarce && self.descriptors > self.ring.files() / 2 {
             self.scarce = true;
@@ -120,8 +120,8 @@ impl Kernel {
         }
     }
 
-    /// Whether there is a descriptor for one more accept. As long as they are not scarce nobody counts.
-    fn has_room(&self) -> bool {
+    /// Whether there is a descriptor for one more accept, or one more socket from elsewhere. As long as they are not scarce nobody counts.
+    pub(super) fn has_room(&self) -> bool {
         let armed = self.listeners.iter().filter(|one| one.armed).count();
         !self.scarce || (self.descriptors as usize) + armed < self.ring.files() as usize
     }

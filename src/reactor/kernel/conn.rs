@@ -20,6 +20,14 @@ pub(super) enum Receiving {
     Reviving,
 }
 
+/// Whether a connection is to leave its slot, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    Stays,
+    Closing,
+    Detaching,
+}
+
 /// What the kernel has of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conn {
@@ -27,7 +35,7 @@ pub(super) struct Conn {
     pub(super) descriptor: u32,
     pub(super) receiving: Receiving,
     pub(super) sending: bool,
-    pub(super) closing: bool,
+    pub(super) leaving: Leaving,
     /// False when the slot is vacant.
     pub(super) open: bool,
     pub(super) shutdowns: u8,
@@ -43,6 +51,8 @@ pub(super) struct Conn {
 pub(super) enum Hangup {
     Unwatched,
     Watched,
+    /// The kernel has it under the connection's old key and was told to stop, to be armed again.
+    Moving,
     Seen,
 }
 
@@ -52,7 +62,7 @@ impl Conn {
         descriptor: 0,
         receiving: Receiving::Idle,
         sending: false,
-        closing: false,
+        leaving: Leaving::Stays,
         open: false,
         shutdowns: 0,
         hangup: Hangup::Unwatched,
@@ -66,9 +76,18 @@ impl Conn {
         )
     }
 
+    /// Whether a watch for this connection's hanging up is with the kernel.
+    pub(super) fn is_watched(&self) -> bool {
+        matches!(self.hangup, Hangup::Watched | Hangup::Moving)
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::Stays
+    }
+
     /// Whether the kernel is done with the descriptor, so that a close closes it and nothing finds the next connection there.
     pub(super) fn is_let_go(&self) -> bool {
-        self.shutdowns == 0 && self.hangup != Hangup::Watched
+        self.shutdowns == 0 && !self.is_watched()
     }
 }
 

@@ -210,6 +210,7 @@ impl Echo {
                 }
             }
             Completion::AcceptFailed { error } => panic!("accept failed: {error}"),
+            Completion::Detached { .. } | Completion::Attached { .. } => panic!("nobody moves"),
             Completion::Woken | Completion::HungUp { .. } => {}
         }
     }
@@ -877,3 +878,5 @@ fn completions_that_nobody_knows_are_counted() {
     }
     assert_eq!(kernel.buffers_lent(), 0);
 }
+
+mod moving;

@@ -1,0 +1,654 @@
+//! Engine.IO over HTTP: which requests are let through to a session, and how they are answered.
+//!
+//! The order of the checks is that of the reference server, since clients see it: transport, session, method, the application's gate,
+//! revision (Engine.IO protocol; errors as `{"code":…,"message":…}`).
+
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+
+use super::compress;
+use super::options::{Forbidden, Options};
+use super::script::Scripts;
+use crate::proto::session::{Revision, Transport};
+use crate::shard::call::{
+    Above, Answer, Call, Opening, Refused, Reply, Request as Asked, Takeover, Ticket,
+};
+use crate::shard::handshake::Handshake;
+use crate::wire::coding;
+use crate::wire::cors;
+use crate::wire::http::{HEADERS_MAX, query_value};
+
+/// The way to the sessions, from a core or from outside.
+pub(crate) trait Port {
+    fn call(&self, call: Call);
+}
+
+/// What comes of a request.
+pub(crate) enum Served {
+    Answer(Response<Bytes>),
+    /// The answer is a 101, after which the connection goes on so.
+    TakeOver(Response<Bytes>, Takeover),
+    /// The connection is to be cut.
+    Cut,
+}
+
+/// Errors of Engine.IO: the code and its message, as every client knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    TransportUnknown,
+    SessionUnknown,
+    BadMethod,
+    BadRequest,
+    Forbidden(Option<String>),
+    UnsupportedVersion,
+}
+
+impl Error {
+    fn code(&self) -> u8 {
+        match self {
+            Error::TransportUnknown => 0,
+            Error::SessionUnknown => 1,
+            Error::BadMethod => 2,
+            Error::BadRequest => 3,
+            Error::Forbidden(_) => 4,
+            Error::UnsupportedVersion => 5,
+        }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Error::TransportUnknown => "Transport unknown",
+            Error::SessionUnknown => "Session ID unknown",
+            Error::BadMethod => "Bad handshake method",
+            Error::BadRequest => "Bad request",
+            Error::Forbidden(Some(message)) => message,
+            Error::Forbidden(None) => "Forbidden",
+            Error::UnsupportedVersion => "Unsupported protocol version",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// What the query of a request says.
+pub(crate) struct Query {
+    transport: Transport,
+    sid: Option<Box<str>>,
+    /// `None`: neither 3 nor 4 as this server has it.
+    revision: Option<Revision>,
+    base64_only: bool,
+}
+
+impl Query {
+    /// Reads it, which is the first check.
+    pub(crate) fn read(query: &str, options: &Options) -> Result<Query, Error> {
+        let transport = match query_value(query, "transport").as_deref() {
+            Some("polling") if options.polling => Transport::Polling,
+            Some("websocket") if options.websocket => Transport::WebSocket,
+            _ => return Err(Error::TransportUnknown),
+        };
+        let revision = match query_value(query, "EIO").as_deref() {
+            Some("4") => Some(Revision::V4),
+            _ if options.allow_eio3 => Some(Revision::V3),
+            _ => None,
+        };
+        let sid = query_value(query, "sid").filter(|sid| !sid.is_empty());
+        Ok(Query {
+            transport,
+            sid: sid.map(|sid| sid.into()),
+            revision,
+            base64_only: query_value(query, "b64").is_some_and(|b64| !b64.is_empty()),
+        })
+    }
+
+    /// The checks of a request that opens a session; `is_upgrade`: it asks for a WebSocket.
+    pub(crate) fn check_opening(&self, method: &str, is_upgrade: bool) -> Result<(), Error> {
+        if method != "GET" {
+            Err(Error::BadMethod)
+        } else if is_upgrade != (self.transport == Transport::WebSocket) {
+            Err(Error::BadRequest)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    pub(crate) fn revision(&self) -> Result<Revision, Error> {
+        self.revision.ok_or(Error::UnsupportedVersion)
+    }
+
+    pub(crate) fn base64_only(&self) -> bool {
+        self.base64_only
+    }
+}
+
+/// One request for Engine.IO.
+pub(crate) struct Request<'a, P> {
+    pub(crate) options: &'a Options,
+    pub(crate) port: &'a P,
+    pub(crate) above: Above,
+    /// The path of Socket.IO with a slash at its end, and what is served there by name.
+    pub(crate) prefix: &'a str,
+    pub(crate) scripts: Option<&'a Scripts>,
+    pub(crate) head: http::request::Parts,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) now_ms: u64,
+}
+
+impl<P: Port> Request<'_, P> {
+    pub(crate) async fn serve<B>(self, body: B) -> Served
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let is_upgrade = is_websocket(&self.head.headers);
+        let mut headers = HeaderMap::new();
+        if let Some(answer) = self.cors(&mut headers) {
+            return Served::Answer(answer);
+        }
+        if let Some(script) = self.script() {
+            return Served::Answer(script).with(headers);
+        }
+        let served = match self.query() {
+            Err(error) => Err(error),
+            Ok(query) if is_upgrade => self.upgrade(&query, &mut headers).await,
+            Ok(query) => match query.sid.clone() {
+                Some(sid) => self.talk(&query, sid, body, &mut headers).await,
+                None => self.open(&query, &mut headers).await,
+            },
+        };
+        match served {
+            Ok(served) => served.with(headers),
+            Err(error) => Served::Answer(refuse(&error, is_upgrade)).with(headers),
+        }
+    }
+
+    fn query(&self) -> Result<Query, Error> {
+        Query::read(self.head.uri.query().unwrap_or_default(), self.options)
+    }
+
+    /// The headers of CORS; or the whole answer to a preflight.
+    fn cors(&self, headers: &mut HeaderMap) -> Option<Response<Bytes>> {
+        let cors = self.options.cors.as_ref()?;
+        let asked_headers = joined(&self.head.headers, &header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let asked = cors::Asked {
+            method: self.head.method.as_str(),
+            origin: self
+                .head
+                .headers
+                .get(header::ORIGIN)
+                .map(HeaderValue::as_bytes),
+            request_headers: asked_headers.as_deref(),
+        };
+        let answer = cors.answer(&asked);
+        for (name, value) in &answer.headers {
+            insert(headers, name, value);
+        }
+        let status = StatusCode::from_u16(answer.ends_with?).unwrap_or(StatusCode::NO_CONTENT);
+        let mut response = respond(status, None, Bytes::new());
+        response.headers_mut().extend(std::mem::take(headers));
+        Some(response)
+    }
+
+    /// A file of the client. Names that are none of these are requests like others.
+    fn script(&self) -> Option<Response<Bytes>> {
+        let scripts = self.scripts?;
+        let (_, name) = self.head.uri.path().rsplit_once('/')?;
+        // Exactly below the path.
+        let is_below = self.prefix.len() + name.len() == self.head.uri.path().len();
+        scripts.serve(name, &self.head.headers).filter(|_| is_below)
+    }
+
+    fn handshake(&self) -> Handshake {
+        Handshake::new(&head_of(&self.head), self.peer, self.now_ms)
+    }
+
+    // ---- opening ----
+
+    /// A session that begins on polling.
+    async fn open(&self, query: &Query, headers: &mut HeaderMap) -> Result<Served, Error> {
+        query.check_opening(self.head.method.as_str(), false)?;
+        let handshake = self.handshake();
+        self.ask_gate(&handshake).await?;
+        let opening = Opening {
+            above: self.above.clone(),
+            revision: query.revision()?,
+            base64_only: query.base64_only,
+            name: self.options.name(&handshake),
+            handshake: handshake.clone(),
+        };
+        let answer = self.ask(|reply| Call::Open(Box::new(opening), reply)).await;
+        match answer {
+            Some(Answer::Opened {
+                sid,
+                body,
+                is_binary,
+            }) => {
+                self.options.run_hooks(&handshake, true, headers);
+                if let Some(cookie) = &self.options.cookie {
+                    insert(headers, "set-cookie", cookie.set_cookie(&sid).as_bytes());
+                }
+                Ok(Served::Answer(self.packets(body, is_binary)))
+            }
+            Some(Answer::Refused(Refused::Full)) => Ok(Served::Answer(respond(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some("text/plain; charset=utf-8"),
+                Bytes::from_static(crate::shard::opening::FULL.reason.as_bytes()),
+            ))),
+            // The server is shutting down.
+            _ => Ok(Served::Cut),
+        }
+    }
+
+    async fn ask_gate(&self, handshake: &Handshake) -> Result<(), Error> {
+        match self.options.ask_gate(handshake) {
+            None => Ok(()),
+            Some(asked) => asked
+                .await
+                .map_err(|Forbidden(message)| Error::Forbidden(message)),
+        }
+    }
+
+    /// A WebSocket, for a new session or for one on polling.
+    async fn upgrade(&self, query: &Query, headers: &mut HeaderMap) -> Result<Served, Error> {
+        let head = head_of(&self.head);
+        let takeover = match &query.sid {
+            Some(sid) => {
+                self.check_session(query, sid).await?;
+                if query.transport != Transport::WebSocket {
+                    return Err(Error::BadRequest);
+                }
+                Takeover::Probe { sid: sid.clone() }
+            }
+            None => {
+                query.check_opening(self.head.method.as_str(), true)?;
+                let handshake = self.handshake();
+                self.ask_gate(&handshake).await?;
+                Takeover::Engine(Box::new(Opening {
+                    above: self.above.clone(),
+                    revision: query.revision()?,
+                    base64_only: query.base64_only,
+                    name: self.options.name(&handshake),
+                    handshake,
+                }))
+            }
+        };
+        let opens = matches!(takeover, Takeover::Engine(_));
+        let response = match super::upgrade::accept(&head, &[]) {
+            Ok(response) => response,
+            Err(refusal) => return Ok(Served::Answer(super::refusal(&refusal))),
+        };
+        if self.options.has_hooks() {
+            self.options.run_hooks(&self.handshake(), opens, headers);
+        }
+        Ok(Served::TakeOver(response, takeover))
+    }
+
+    /// Is there such a session, of that revision?
+    async fn check_session(&self, query: &Query, sid: &str) -> Result<Transport, Error> {
+        let revision = query.revision.unwrap_or(Revision::V3);
+        let answer = self
+            .ask(|reply| session(sid, revision, Asked::Probe { reply }))
+            .await;
+        match answer {
+            Some(Answer::Welcome(transport)) => Ok(transport),
+            Some(Answer::Refused(Refused::Revision)) => Err(Error::BadRequest),
+            _ => Err(Error::SessionUnknown),
+        }
+    }
+
+    // ---- talking ----
+
+    /// A GET or POST of a session on polling.
+    async fn talk<B>(
+        &self,
+        query: &Query,
+        sid: Box<str>,
+        body: B,
+        headers: &mut HeaderMap,
+    ) -> Result<Served, Error>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let revision = query.revision.unwrap_or(Revision::V3);
+        let is_talk = matches!(self.head.method, Method::GET | Method::POST);
+        if query.transport != Transport::Polling || !is_talk {
+            let transport = self.check_session(query, &sid).await?;
+            if query.transport != Transport::Polling || transport != Transport::Polling {
+                return Err(Error::BadRequest);
+            }
+            // As in Node: the transport takes GET and POST, and has no other answer.
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return Ok(Served::Answer(respond(status, None, Bytes::new())));
+        }
+        let ticket = Ticket::new();
+        let mut guard = Guard {
+            port: self.port,
+            sid: Some((sid.clone(), ticket)),
+        };
+        let served = if self.head.method == Method::GET {
+            self.poll(&sid, revision, ticket).await
+        } else {
+            self.push(&sid, revision, ticket, body).await
+        };
+        guard.sid = None;
+        if self.options.has_hooks() && matches!(served, Ok(Served::Answer(_))) {
+            self.options.run_hooks(&self.handshake(), false, headers);
+        }
+        served
+    }
+
+    async fn poll(&self, sid: &str, revision: Revision, ticket: Ticket) -> Result<Served, Error> {
+        let answer = self
+            .ask(|reply| session(sid, revision, Asked::Poll { ticket, reply }))
+            .await;
+        match answer {
+            Some(Answer::Packets { body, is_binary }) => {
+                Ok(Served::Answer(self.packets(body, is_binary)))
+            }
+            other => refused(other),
+        }
+    }
+
+    async fn push<B>(
+        &self,
+        sid: &str,
+        revision: Revision,
+        ticket: Ticket,
+        body: B,
+    ) -> Result<Served, Error>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let answer = self
+            .ask(|reply| session(sid, revision, Asked::Push { ticket, reply }))
+            .await;
+        let ended = match answer {
+            Some(Answer::Ready(ended)) => ended,
+            other => return refused(other),
+        };
+        let is_binary = self
+            .head
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|value| value == "application/octet-stream");
+        if is_binary && revision == Revision::V4 {
+            self.port.call(Call::BrokenOff {
+                sid: sid.into(),
+                ticket,
+            });
+            return Ok(Served::Answer(respond(
+                StatusCode::BAD_REQUEST,
+                None,
+                Bytes::new(),
+            )));
+        }
+        let body = match self.collect(body, ended).await {
+            Collected::Whole(body) => body,
+            Collected::TooLong => {
+                self.port
+                    .call(session(sid, revision, Asked::Unpushed { ticket }));
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                return Ok(Served::Answer(respond(status, None, Bytes::new())));
+            }
+            Collected::Broken => {
+                self.port.call(Call::BrokenOff {
+                    sid: sid.into(),
+                    ticket,
+                });
+                return Ok(Served::Cut);
+            }
+        };
+        let answer = self
+            .ask(|reply| {
+                let pushed = Asked::Pushed {
+                    ticket,
+                    body,
+                    is_binary,
+                    reply,
+                };
+                session(sid, revision, pushed)
+            })
+            .await;
+        match answer {
+            Some(Answer::Done) => {
+                let mut response =
+                    respond(StatusCode::OK, Some("text/html"), Bytes::from_static(b"ok"));
+                self.mark_uncached(&mut response);
+                Ok(Served::Answer(response))
+            }
+            other => refused(other),
+        }
+    }
+
+    /// The body, in as many bytes as it has: a Content-Length is not believed. It is given up when the session ends.
+    async fn collect<B>(&self, body: B, mut ended: oneshot::Receiver<()>) -> Collected
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let mut body = pin!(body);
+        let mut whole = Vec::new();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                _ = &mut ended => return Collected::Broken,
+                frame = body.frame() => frame,
+            };
+            match frame {
+                None => return Collected::Whole(whole),
+                Some(Err(_)) => return Collected::Broken,
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    if whole.len() + data.len() > self.options.payload_max {
+                        return Collected::TooLong;
+                    }
+                    whole.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+
+    /// The answer to a poll.
+    fn packets(&self, body: Vec<u8>, is_binary: bool) -> Response<Bytes> {
+        let content_type = if is_binary {
+            "application/octet-stream"
+        } else {
+            "text/plain; charset=UTF-8"
+        };
+        let accepted = self.head.headers.get_all(header::ACCEPT_ENCODING);
+        let coding = match self.options.compression {
+            Some(threshold) if body.len() >= threshold => {
+                coding::negotiate(accepted.iter().map(HeaderValue::as_bytes))
+            }
+            _ => coding::Coding::Identity,
+        };
+        let (body, coded) = compress::compress(body.into(), coding);
+        let mut response = respond(StatusCode::OK, Some(content_type), body);
+        if let Some(name) = coded {
+            insert(response.headers_mut(), "content-encoding", name.as_bytes());
+        }
+        self.mark_uncached(&mut response);
+        response
+    }
+
+    fn mark_uncached(&self, response: &mut Response<Bytes>) {
+        let headers = response.headers_mut();
+        insert(headers, "cache-control", b"no-store");
+        // As in Node, for browsers that take a script in an answer for an attack.
+        let agent = self.head.headers.get(header::USER_AGENT);
+        let agent = agent.map(HeaderValue::as_bytes).unwrap_or_default();
+        if contains(agent, b";MSIE") || contains(agent, b"Trident/") {
+            insert(headers, "x-xss-protection", b"0");
+        }
+    }
+
+    async fn ask(&self, call: impl FnOnce(Reply) -> Call) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.port.call(call(reply));
+        answer.await.ok()
+    }
+}
+
+impl Served {
+    /// Adds headers to the answer, whatever it is; those that it has already stay.
+    fn with(mut self, headers: HeaderMap) -> Served {
+        if let Served::Answer(response) | Served::TakeOver(response, _) = &mut self {
+            response.headers_mut().extend(headers);
+        }
+        self
+    }
+}
+
+enum Collected {
+    Whole(Vec<u8>),
+    TooLong,
+    Broken,
+}
+
+/// Tells the session when its GET or POST is dropped before it was answered: hyper drops what it waits for when the client closes.
+struct Guard<'a, P: Port> {
+    port: &'a P,
+    sid: Option<(Box<str>, Ticket)>,
+}
+
+impl<P: Port> Drop for Guard<'_, P> {
+    fn drop(&mut self) {
+        if let Some((sid, ticket)) = self.sid.take() {
+            self.port.call(Call::BrokenOff { sid, ticket });
+        }
+    }
+}
+
+fn session(sid: &str, revision: Revision, request: Asked) -> Call {
+    Call::Session {
+        sid: sid.into(),
+        revision,
+        request,
+    }
+}
+
+fn refused(answer: Option<Answer>) -> Result<Served, Error> {
+    match answer {
+        Some(Answer::Refused(Refused::Transport(_) | Refused::Revision)) => Err(Error::BadRequest),
+        Some(Answer::Refused(Refused::Duplicate)) => Ok(Served::Answer(respond(
+            StatusCode::BAD_REQUEST,
+            None,
+            Bytes::new(),
+        ))),
+        Some(Answer::Refused(Refused::Cut)) => Ok(Served::Cut),
+        _ => Err(Error::SessionUnknown),
+    }
+}
+
+/// The answer that an error is. Node answers 400 to every upgrade that it refuses.
+pub(crate) fn refuse(error: &Error, is_upgrade: bool) -> Response<Bytes> {
+    if is_upgrade {
+        let body = Bytes::copy_from_slice(error.message().as_bytes());
+        let mut response = respond(StatusCode::BAD_REQUEST, Some("text/html"), body);
+        insert(response.headers_mut(), "connection", b"close");
+        return response;
+    }
+    let body = serde_json::json!({ "code": error.code(), "message": error.message() });
+    let body = Bytes::from(body.to_string());
+    respond(error.status(), Some("application/json"), body)
+}
+
+pub(crate) fn respond(
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    body: Bytes,
+) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        insert(
+            response.headers_mut(),
+            "content-type",
+            content_type.as_bytes(),
+        );
+    }
+    response
+}
+
+/// What is no header line is left out: configuration and hooks were checked before.
+pub(crate) fn insert(headers: &mut HeaderMap, name: &str, value: &[u8]) {
+    if let (Ok(name), Ok(value)) = (
+        HeaderName::from_bytes(name.as_bytes()),
+        HeaderValue::from_bytes(value),
+    ) {
+        headers.insert(name, value);
+    }
+}
+
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(header::UPGRADE).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    })
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let values: Vec<&[u8]> = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    (!values.is_empty()).then(|| values.join(&b","[..]))
+}
+
+fn contains(text: &[u8], what: &[u8]) -> bool {
+    text.windows(what.len()).any(|window| window == what)
+}
+
+/// The head of a request as it may have been sent: what [`Handshake`] keeps and the handshake of a WebSocket is checked by.
+fn head_of(parts: &http::request::Parts) -> Vec<u8> {
+    write_head(&parts.method, &parts.uri, parts.version, &parts.headers)
+}
+
+pub(crate) fn head_of_request<B>(request: &http::Request<B>) -> Vec<u8> {
+    write_head(
+        request.method(),
+        request.uri(),
+        request.version(),
+        request.headers(),
+    )
+}
+
+fn write_head(
+    method: &Method,
+    uri: &http::Uri,
+    version: http::Version,
+    headers: &HeaderMap,
+) -> Vec<u8> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let version = match version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    };
+    let mut head = Vec::with_capacity(512);
+    for piece in [method.as_str(), " ", target, " ", version, "\r\n"] {
+        head.extend_from_slice(piece.as_bytes());
+    }
+    for (name, value) in headers.iter().take(HEADERS_MAX) {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(piece);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}

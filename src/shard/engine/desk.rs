@@ -1,0 +1,230 @@
+//! Where the packets of one client are acted on.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Upper;
+use crate::proto::client::{self, Client};
+use crate::proto::reason::DisconnectReason;
+use crate::proto::session::{self, Revision, Session};
+use crate::proto::websocket::Kind;
+use crate::reactor::ConnKey;
+use crate::shard::application::{Application, Arrival, Event, Verdict};
+use crate::shard::connection::Context;
+use crate::shard::hall::{Outgoing, SocketKey};
+use crate::shard::handshake::Handshake;
+use crate::wire::close::CloseCode;
+use crate::wire::frame::{self, Opcode};
+use crate::wire::{engine as packet, socket};
+
+/// See the module's text.
+pub(super) struct Desk<'a, A> {
+    pub(super) key: ConnKey,
+    pub(super) revision: Revision,
+    pub(super) handshake: &'a Rc<Handshake>,
+    pub(super) sockets: &'a mut SmallVec<[Option<SocketKey>; 1]>,
+    pub(super) cx: &'a Context<'a, A>,
+}
+
+/// What one packet of the client leads to.
+pub(super) enum Step {
+    Continue,
+    End(DisconnectReason, CloseCode),
+}
+
+impl<A: Application> Desk<'_, A> {
+    /// A packet in its text form.
+    pub(super) fn text(
+        &mut self,
+        session: &mut Session,
+        upper: &mut Upper,
+        text: &mut [u8],
+    ) -> Step {
+        match session.handle_text(self.cx.now_ms, &self.cx.settings.heartbeat, text) {
+            session::Output::Nothing => Step::Continue,
+            session::Output::Pong(data) => {
+                let head = frame::encode_head(Opcode::Text, true, 1 + data.len());
+                self.cx
+                    .hall
+                    .write(self.key, &[&head, &[packet::PONG], data]);
+                Step::Continue
+            }
+            session::Output::Message(text) => self.message_text(upper, text),
+            session::Output::Binary(bytes) => self.message_binary(upper, &bytes),
+            session::Output::Close(reason) => Step::End(reason.into(), CloseCode::PROTOCOL_ERROR),
+        }
+    }
+
+    /// A message packet in its binary form.
+    pub(super) fn binary(
+        &mut self,
+        session: &mut Session,
+        upper: &mut Upper,
+        bytes: &[u8],
+    ) -> Step {
+        match session.handle_binary(self.cx.now_ms, &self.cx.settings.heartbeat, bytes) {
+            session::Output::Binary(bytes) => self.message_binary(upper, &bytes),
+            session::Output::Close(reason) => Step::End(reason.into(), CloseCode::PROTOCOL_ERROR),
+            _ => Step::Continue,
+        }
+    }
+
+    fn message_text(&mut self, upper: &mut Upper, text: &mut [u8]) -> Step {
+        let client = match upper {
+            Upper::SocketIo(client) => client,
+            Upper::Raw => return self.raw(Kind::Text, text),
+        };
+        let (namespace, auth) = match client.handle_text(&self.cx.settings.client, text) {
+            client::Output::Connect { namespace, auth } => {
+                (Arc::<str>::from(namespace), auth.to_vec())
+            }
+            output => return self.act(output),
+        };
+        self.connect(client, &namespace, &auth);
+        Step::Continue
+    }
+
+    fn message_binary(&mut self, upper: &mut Upper, bytes: &[u8]) -> Step {
+        let client = match upper {
+            Upper::SocketIo(client) => client,
+            Upper::Raw => return self.raw(Kind::Binary, bytes),
+        };
+        let output = client.handle_binary(&self.cx.settings.client, bytes);
+        let step = self.act(output);
+        // What the packet's attachments took is not kept until the next message.
+        client.release();
+        step
+    }
+
+    /// A message of a session without Socket.IO.
+    fn raw(&self, kind: Kind, payload: &[u8]) -> Step {
+        if let Some(socket) = self.socket(0) {
+            self.cx.app.engine_message(socket, kind, payload);
+        }
+        Step::Continue
+    }
+
+    fn act(&mut self, output: client::Output<'_>) -> Step {
+        let cx = self.cx;
+        match output {
+            client::Output::Nothing => {}
+            client::Output::Event {
+                socket,
+                name,
+                id,
+                args,
+                attachments,
+                ..
+            } => {
+                if let Some(socket) = self.socket(socket) {
+                    let name = name.to_str();
+                    cx.app.event(
+                        socket,
+                        Event {
+                            name: &name,
+                            ack: id,
+                            args,
+                            attachments,
+                        },
+                    );
+                }
+            }
+            client::Output::Ack {
+                socket,
+                id,
+                args,
+                attachments,
+            } => {
+                if let Some(socket) = self.socket(socket) {
+                    cx.app.acknowledged(socket, id, args, attachments);
+                }
+            }
+            client::Output::Disconnect { socket } => {
+                let left = self.sockets.get_mut(socket as usize).and_then(Option::take);
+                if let Some(left) = left {
+                    cx.app
+                        .disconnected(left, DisconnectReason::ClientNamespaceDisconnect);
+                }
+            }
+            client::Output::ConnectRefused { namespace, why } => {
+                let json = serde_json::json!({ "message": why }).to_string();
+                self.refuse(namespace, &json);
+            }
+            client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
+            // As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
+            client::Output::Violation(_) => {
+                return Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
+            }
+        }
+        Step::Continue
+    }
+
+    /// A client of revision 3 is in the main namespace without asking.
+    pub(super) fn connect_at_once(&mut self, upper: &mut Upper) {
+        const MAIN: &str = "/";
+        if let Upper::SocketIo(client) = upper {
+            client.begin_connect(MAIN);
+            self.connect(client, &Arc::from(MAIN), b"");
+        }
+    }
+
+    fn socket(&self, index: u32) -> Option<SocketKey> {
+        self.sockets.get(index as usize).copied().flatten()
+    }
+
+    fn connect(&mut self, client: &mut Client, namespace: &Arc<str>, auth: &[u8]) {
+        let (scope, number) = match self.cx.app.admit(namespace) {
+            Verdict::Accept { scope, number } => (scope, number),
+            Verdict::Refuse { json } => {
+                client.refused(namespace);
+                return self.refuse(namespace, &json);
+            }
+        };
+        let Some((socket, id)) = self.cx.hall.seat(self.key, &scope) else {
+            client.refused(namespace);
+            return self.refuse(namespace, r#"{"message":"Server is full"}"#);
+        };
+        let index = self
+            .sockets
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.sockets.push(None);
+                self.sockets.len() - 1
+            });
+        self.sockets[index] = Some(socket);
+        let joined = client.joined(&scope, index_u32(index));
+        debug_assert!(joined, "the client has just asked for it");
+        self.cx.hall.deliver(
+            socket,
+            Outgoing {
+                kind: Kind::Text,
+                body: &super::connect_packet(self.revision, namespace, id.as_str()),
+                attachments: &[],
+            },
+            false,
+        );
+        self.cx.app.connected(Arrival {
+            socket,
+            id,
+            namespace: &scope,
+            number,
+            handshake: self.handshake,
+            auth,
+        });
+    }
+
+    fn refuse(&self, namespace: &str, json: &str) {
+        let mut text = vec![packet::MESSAGE];
+        socket::encode_connect_error(&mut text, namespace, json);
+        let head = frame::encode_head(Opcode::Text, true, text.len());
+        self.cx.hall.write(self.key, &[&head, &text]);
+    }
+}
+
+/// Sockets of one client are limited (`max_namespaces`), so their indexes fit.
+pub(super) fn index_u32(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
