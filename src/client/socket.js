@@ -89,7 +89,7 @@ export class Socket extends Emitter {
       return this;
     }
     const packet = { type: EVENT, data: args, options: { compress: flags.compress !== false } };
-    if (typeof args.at(-1) === 'function') {
+    if (typeof args[args.length - 1] === 'function') {
       packet.id = this.ids++;
       this.acks[packet.id] = this.ack_(packet, args.pop());
     }
@@ -182,7 +182,7 @@ export class Socket extends Emitter {
     callAll(this._Any, this, args);
     this.fire_(...args);
     // What the server needs to know to send the rest after a break.
-    const last = args.at(-1);
+    const last = args[args.length - 1];
     if (this.pid_ && typeof last === 'string') this.offset_ = last;
   }
 
@@ -220,7 +220,7 @@ export class Socket extends Emitter {
 
   /** Keeps an event until it is acknowledged or was tried `retries` times more; one after the other. */
   enqueue_(args) {
-    const ack = typeof args.at(-1) === 'function' && args.pop();
+    const ack = typeof args[args.length - 1] === 'function' && args.pop();
     const item = { args_: args, flags_: { ...this.flags, again_: true }, tries_: 0 };
     this.flags = {};
     const settle = (error, ...answer) => {

@@ -137,7 +137,7 @@ same('namespaces, refusals and disconnections', async () => {
 });
 
 same('without a network: told at once', async () => {
-  const socket = io({ reconnection: false });
+  const socket = io({ reconnection: false, transports: ['websocket'] });
   await new Promise((resolve) => { socket.once('connect', resolve); });
   const gone = new Promise((resolve) => { socket.once('disconnect', (...why) => resolve(why)); });
   dispatchEvent(new Event('offline'));
