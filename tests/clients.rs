@@ -123,6 +123,7 @@ fn script_is_built() {
 fn script() {
     node_suite("script");
     node_suite("script-events");
+    node_suite("script-ends");
 }
 
 #[test]

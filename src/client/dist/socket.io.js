@@ -814,6 +814,8 @@
     }
     opened_(engine) {
       this._readyState = "open";
+      clearTimeout(this.again_);
+      this._reconnecting = false;
       this.listen_(engine, {
         ping: () => this.emit("ping"),
         data: (data) => {
