@@ -16,11 +16,12 @@ mod wire;
 pub use error::{Error, Result};
 pub use server::{
     Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
-    ConnectContext, ConnectHandler, Data, DecodeError, DisconnectContext, DisconnectHandler,
-    DisconnectReason, EmitError, EncodeError, Ending, EventContext, EventHandler, EventName,
-    ExtractError, FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, IntoReply,
-    JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, OwnedMessage,
-    Payload, Receivers, Server, Socket, SocketId, State, TryData, WebSocket, WebSocketBroadcast,
+    ConnectContext, ConnectHandler, Cookie, Cors, Data, DecodeError, DisconnectContext,
+    DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending, EngineRoute, EngineSocket,
+    EventContext, EventHandler, EventName, ExtractError, Forbidden, FromConnect, FromDisconnect,
+    FromEvent, HandlerError, Handshake, IntoReply, JoinError, Message, MessageHandler, Namespace,
+    NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload, Priority, Receivers, SameSite,
+    Server, Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast,
     WebSocketRoute, WithTimeout, spawn,
 };
 pub use wire::close::CloseCode;

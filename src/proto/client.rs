@@ -198,6 +198,16 @@ impl Client {
             .map_or(Output::Nothing, |packet| packet.lend(socket))
     }
 
+    /// The client of a session that opens now is to be in `namespace` without asking (Engine.IO 3): answered as [`Output::Connect`] is.
+    pub(crate) fn begin_connect(&mut self, namespace: &str) {
+        debug_assert!(self.presences.is_empty(), "it is the first");
+        self.presences.reserve_exact(1);
+        self.presences.push(Presence {
+            namespace: Arc::from(namespace),
+            state: State::Pending,
+        });
+    }
+
     /// The answer to [`Output::Connect`]: the client is in, as `socket`, a number that the caller gives each presence and that is not
     /// in use. False when the answer comes too late because the client has ended; then there is no socket.
     #[must_use]

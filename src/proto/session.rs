@@ -89,21 +89,11 @@ pub(crate) enum Transport {
     WebSocket,
 }
 
-impl Transport {
-    /// The name in requests and in handshakes.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Transport::Polling => "polling",
-            Transport::WebSocket => "websocket",
-        }
-    }
-}
-
 /// What a text message on a probing WebSocket asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     /// `2probe`: answer with [`PROBE_ANSWER`].
-    Probe,
+    Ask,
     /// `5`: take over.
     Upgrade,
     /// Anything else: this WebSocket is closed, and the session lives on.
@@ -116,7 +106,7 @@ pub(crate) const PROBE_ANSWER: &[u8] = b"3probe";
 /// What a text message of a WebSocket means that names a session on polling (Engine.IO protocol, "Upgrade").
 pub(crate) fn read_probe(text: &[u8]) -> Probe {
     match text {
-        b"2probe" => Probe::Probe,
+        b"2probe" => Probe::Ask,
         b"5" => Probe::Upgrade,
         _ => Probe::Nonsense,
     }
@@ -198,11 +188,6 @@ impl Session {
             Carrier::Polling { .. } => Transport::Polling,
             Carrier::WebSocket => Transport::WebSocket,
         }
-    }
-
-    /// Nothing comes of it any more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
     }
 
     /// Appends the open packet: `0` and an object of exactly these five keys, in this order (Engine.IO protocol, "Handshake").
@@ -318,7 +303,10 @@ impl Session {
     /// that one is refused, the held one gets a close packet, and the session is over.
     pub(crate) fn poll(&mut self) -> Result<(), CloseReason> {
         match &mut self.carrier {
-            Carrier::Polling { polled: held @ false, .. } if self.phase != Phase::Closed => {
+            Carrier::Polling {
+                polled: held @ false,
+                ..
+            } if self.phase != Phase::Closed => {
                 *held = true;
                 Ok(())
             }
@@ -338,7 +326,10 @@ impl Session {
     pub(crate) fn releases_polls(&self) -> bool {
         matches!(
             self.carrier,
-            Carrier::Polling { upgrade: Upgrade::Upgrading, .. }
+            Carrier::Polling {
+                upgrade: Upgrade::Upgrading,
+                ..
+            }
         )
     }
 
@@ -352,7 +343,10 @@ impl Session {
     /// The head of a POST came. The error is a second one while the first's body is arriving: both are broken off, and the session is over.
     pub(crate) fn push(&mut self) -> Result<(), CloseReason> {
         match &mut self.carrier {
-            Carrier::Polling { pushed: arriving @ false, .. } if self.phase != Phase::Closed => {
+            Carrier::Polling {
+                pushed: arriving @ false,
+                ..
+            } if self.phase != Phase::Closed => {
                 *arriving = true;
                 Ok(())
             }
@@ -382,7 +376,10 @@ impl Session {
     /// A WebSocket names this session. False: another one has done so, or the session is on a WebSocket already.
     pub(crate) fn probe_begin(&mut self) -> bool {
         match &mut self.carrier {
-            Carrier::Polling { upgrade: upgrade @ Upgrade::No, .. } if self.phase != Phase::Closed => {
+            Carrier::Polling {
+                upgrade: upgrade @ Upgrade::No,
+                ..
+            } if self.phase != Phase::Closed => {
                 *upgrade = Upgrade::Probed;
                 true
             }
@@ -393,7 +390,9 @@ impl Session {
     /// The probe is being answered. True: a GET is held, and is to be released with a noop packet.
     pub(crate) fn probed(&mut self) -> bool {
         match &mut self.carrier {
-            Carrier::Polling { upgrade, polled, .. } if *upgrade != Upgrade::No => {
+            Carrier::Polling {
+                upgrade, polled, ..
+            } if *upgrade != Upgrade::No => {
                 *upgrade = Upgrade::Upgrading;
                 *polled
             }
@@ -412,7 +411,13 @@ impl Session {
     /// the switch; here the wait begins anew, so that a client that has gone is still found).
     pub(crate) fn upgrade(&mut self, now_ms: u64, heartbeat: &Heartbeat) {
         debug_assert!(
-            matches!(self.carrier, Carrier::Polling { upgrade: Upgrade::Probed | Upgrade::Upgrading, .. }),
+            matches!(
+                self.carrier,
+                Carrier::Polling {
+                    upgrade: Upgrade::Probed | Upgrade::Upgrading,
+                    ..
+                }
+            ),
             "only a WebSocket that was let in takes over"
         );
         self.carrier = Carrier::WebSocket;

@@ -175,15 +175,12 @@ pub(crate) trait Reactor {
     /// `to`, in order and complete, and so do completions of the last `enter` that were not handed out yet. Receiving stays armed if it was.
     /// Ends in [`Completion::Closed`] of `from`, when the kernel has nothing under this key any more (a pending send is such a
     /// thing): its slot is free then.
-    #[allow(dead_code, reason = "no shard asks for it yet")]
     fn rename(&mut self, from: ConnKey, to: ConnKey, descriptor: Descriptor);
     /// Takes the connection out of this reactor, as `close` would, but alive. Bytes that were not received stay in the socket. Ends in
     /// [`Completion::Detached`].
-    #[allow(dead_code, reason = "no shard asks for it yet")]
     fn detach(&mut self, key: ConnKey, descriptor: Descriptor);
-    /// Takes a connected socket in, as if it had been accepted. It is made blocking: a non-blocking one would fail its receives whenever
-    /// there is nothing to receive. Ends in [`Completion::Attached`]; with an error if there is no free descriptor.
-    #[allow(dead_code, reason = "no shard asks for it yet")]
+    /// Takes a connected socket in, as if it had been accepted. It must be blocking, as accepted ones are, and is made so: for all who
+    /// share it. Ends in [`Completion::Attached`]; with an error if there is no free descriptor.
     fn attach(&mut self, socket: Handoff, token: u64);
     /// Wakes another core (its [`Completion::Woken`]).
     fn wake(&mut self, core: usize);

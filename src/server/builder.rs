@@ -1,15 +1,25 @@
 //! How a server is described before it runs.
 
-use bytes::Bytes;
+use std::future::Future;
+use std::path::PathBuf;
 
+use ::http::{HeaderMap, Request, Response};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
+use super::http::fallback::Fallback;
+use super::http::options::{Forbidden, Hooks};
+use super::http::script::Scripts;
 use super::namespace::{Namespace, Namespaces};
 use super::route::{Routes, WebSocketRoute};
-use super::shared::Shared;
+use super::shared::{Served, Shared};
 use super::start;
 use super::state::StateMap;
 use super::websocket::MessageHandler;
-use super::{Config, Server};
+use super::{Config, Handshake, Server};
 use crate::{Error, Result};
 
 /// A server while it is being described: settings, addresses, namespaces with their handlers, WebSocket routes.
@@ -40,6 +50,10 @@ pub struct Builder {
     families: Vec<(Predicate, Namespace)>,
     websockets: Vec<(String, WebSocketRoute)>,
     pages: Vec<(String, &'static str, Bytes)>,
+    engines: Vec<(String, EngineRoute)>,
+    hooks: Hooks,
+    fallback: Option<Fallback>,
+    client_dir: Option<PathBuf>,
 }
 
 type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -242,6 +256,142 @@ impl Builder {
         self
     }
 
+    /// Speaks Engine.IO without Socket.IO at a path, on both transports; see [`EngineRoute`].
+    ///
+    /// ```
+    /// use ringhall::{EngineRoute, EngineSocket, Message, Server};
+    ///
+    /// let echo = EngineRoute::new()
+    ///     .on_message(|socket: &EngineSocket, message: Message<'_>| socket.send(message));
+    /// let builder = Server::builder().engine_io("/engine.io", echo);
+    /// # let _ = builder;
+    /// ```
+    pub fn engine_io(mut self, path: &str, route: EngineRoute) -> Self {
+        self.engines.push((path.to_owned(), route));
+        self
+    }
+
+    /// Asked for each client that wants to open a session, on either transport, before it is let in (`allowRequest` in Node). The
+    /// message of the error is what the client is told. It is not asked again for the requests of a session, nor for an upgrade.
+    ///
+    /// This is also what keeps pages of other origins from connecting with a WebSocket, which CORS does not do.
+    ///
+    /// ```
+    /// use ringhall::{Forbidden, Handshake, Server};
+    ///
+    /// let builder = Server::builder().allow_request(|request: Handshake| async move {
+    ///     match request.header("origin") {
+    ///         None | Some("https://example.org") => Ok(()),
+    ///         Some(_) => Err(Forbidden::new("not from there")),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn allow_request<Fut>(
+        mut self,
+        gate: impl Fn(Handshake) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Fut: Future<Output = std::result::Result<(), Forbidden>> + Send + 'static,
+    {
+        self.hooks.gate = Some(Box::new(move |handshake| Box::pin(gate(handshake))));
+        self
+    }
+
+    /// Adds headers to the first answer of each session: that to its first request on polling, or the 101 of one that begins on a
+    /// WebSocket (the event `initial_headers` in Node).
+    ///
+    /// ```
+    /// use http::HeaderValue;
+    /// let builder = ringhall::Server::builder().initial_headers(|_, headers| {
+    ///     headers.insert("x-served-by", HeaderValue::from_static("ringhall"));
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn initial_headers(
+        mut self,
+        hook: impl Fn(&Handshake, &mut HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.initial_headers = Some(Box::new(hook));
+        self
+    }
+
+    /// Adds headers to each answer of Engine.IO that is no error, each 101 included (the event `headers` in Node).
+    ///
+    /// ```
+    /// use http::HeaderValue;
+    /// let builder = ringhall::Server::builder().response_headers(|_, headers| {
+    ///     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn response_headers(
+        mut self,
+        hook: impl Fn(&Handshake, &mut HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.headers = Some(Box::new(hook));
+        self
+    }
+
+    /// Chooses names for sessions (`generateId` in Node): the session's `sid` is that name, a dot, and 20 characters, which make it unique
+    /// and say where it lives. Names are of at most 64 letters, digits and `-_~`; one that is not, or `None`, is left out.
+    ///
+    /// ```
+    /// let builder = ringhall::Server::builder()
+    ///     .session_name(|request| request.query("device").map(|device| device.into_owned()));
+    /// # let _ = builder;
+    /// ```
+    pub fn session_name(
+        mut self,
+        namer: impl Fn(&Handshake) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.namer = Some(Box::new(namer));
+        self
+    }
+
+    /// Serves the client script from this folder instead of our own: `client-dist` of the npm package `socket.io`, say, for the official
+    /// client. Its files are read when the server starts. Served are `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`,
+    /// `socket.io.msgpack.min.js` and their source maps, below Socket.IO's path, unless [`Config::serve_client`] is off.
+    ///
+    /// ```
+    /// use ringhall::Server;
+    /// let builder = Server::builder().client_dir("node_modules/socket.io/client-dist");
+    /// # let _ = builder;
+    /// ```
+    pub fn client_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.client_dir = Some(dir.into());
+        self
+    }
+
+    /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router`. The address of the
+    /// client is in the request's extensions, as a `SocketAddr`.
+    ///
+    /// It runs on the cores, beside the handlers: what blocks belongs on another thread. An error of the service cuts the connection.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use ringhall::Server;
+    ///
+    /// let hello = tower::service_fn(|_: Request<_>| async {
+    ///     Ok::<_, Infallible>(Response::new(Full::from("hello")))
+    /// });
+    /// let builder = Server::builder().fallback_service(hello);
+    /// # let _ = builder;
+    /// ```
+    pub fn fallback_service<S, B>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        S::Future: 'static,
+        B: http_body::Body<Data = Bytes> + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.fallback = Some(Fallback::new(service));
+        self
+    }
+
     /// Starts the server and waits until it has ended.
     ///
     /// # Errors
@@ -306,6 +456,24 @@ impl Builder {
         for (path, content_type, body) in self.pages {
             check_path(&path, routes.page(&path, content_type, body))?;
         }
+        for (path, route) in self.engines {
+            let prefix = self.config.prefix_of(&path)?;
+            if !routes.engine(prefix, route) {
+                return Err(Error::setting(
+                    "path",
+                    format!("{path} is given to two routes"),
+                ));
+            }
+        }
+        let scripts = match self.client_dir {
+            _ if !self.config.serve_client => None,
+            None => Some(Scripts::own()),
+            Some(dir) => Some(Scripts::of_dir(&dir).map_err(|error| {
+                Error::setting("client_dir", format!("is {}: {error}", dir.display()))
+            })?),
+        };
+        let script_prefix = format!("{}/", self.config.path_prefix()?.trim_end_matches('/'));
+        let options = self.config.engine_options(self.hooks)?;
         let mut namespaces = Namespaces::default();
         namespaces.insert("/", self.root.table);
         for (name, namespace) in self.others {
@@ -324,7 +492,15 @@ impl Builder {
             self.config.max_rooms,
             self.states,
             namespaces,
-            routes,
+            (
+                routes,
+                options,
+                Served {
+                    fallback: self.fallback,
+                    scripts,
+                    script_prefix,
+                },
+            ),
         ))
     }
 }

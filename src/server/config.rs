@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use super::http::options::{Hooks, Options};
 use crate::error::Error;
 use crate::proto::{client, session, websocket};
 use crate::room::cores::MAX_CORES;
 use crate::shard::settings::Settings;
+use crate::wire::cookie::Cookie;
+use crate::wire::cors::Cors;
 use crate::wire::socket;
 
 /// The settings of a server. Every limit is here, with its default; [`Config::default`] is what most servers want.
@@ -25,6 +28,29 @@ pub struct Config {
     pub cores: usize,
     /// The path of Socket.IO, with or without its slashes. Default: `/socket.io`.
     pub path: String,
+    /// Whether Socket.IO's path ends in a slash, so that `/socket.io?…` is not Socket.IO's, and `/socket.ioXYZ` neither. Default: true, which
+    /// is what clients expect.
+    pub trailing_slash: bool,
+    /// The transports that Engine.IO is served on. Default: both.
+    pub transports: Vec<Transport>,
+    /// Whether a session on polling may go over to a WebSocket. Default: true.
+    pub allow_upgrades: bool,
+    /// From a WebSocket's naming of a session on polling to its taking over; after that it is closed, and the session goes on on
+    /// polling. Default: 10 s.
+    pub upgrade_timeout: Duration,
+    /// What pages of other origins may do with Engine.IO over HTTP and with the client script. `None`: nothing is said of it, so that
+    /// browsers allow them nothing. WebSockets are not protected by it: see [`Builder::allow_request`](crate::Builder::allow_request).
+    /// Default: `None`.
+    pub cors: Option<Cors>,
+    /// A cookie with the session's name in the first answer of a session on polling; nothing reads it back. Default: `None`.
+    pub cookie: Option<Cookie>,
+    /// Answers to polls of at least so many bytes are compressed, for clients that take it (gzip or deflate). `None`: none is.
+    /// Default: 1,024.
+    pub http_compression: Option<usize>,
+    /// Whether the client script is served below Socket.IO's path; see [`Builder::client_dir`](crate::Builder::client_dir). Default: true.
+    pub serve_client: bool,
+    /// Whether clients of Socket.IO 2 (Engine.IO 3) are served, too. Default: false.
+    pub allow_eio3: bool,
     /// The longest message on a plain WebSocket, in bytes; a longer one is refused with close code 1009. Default: 16 MiB.
     ///
     /// Worst case per connection: this much memory for an unfinished message.
@@ -49,6 +75,9 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// A request head must be complete this long after the connection was accepted. Default: 10 s.
     pub handshake_timeout: Duration,
+    /// How long an HTTP connection may rest between two requests. Longer than that of a proxy in front, commonly 60 s, so that it is the
+    /// proxy that closes. Default: 75 s.
+    pub keep_alive_timeout: Duration,
     /// How long to wait for the other side to end a connection that this side has ended. Default: 5 s.
     pub close_timeout: Duration,
     /// How long [`Server::shutdown`](crate::Server::shutdown) waits for connections to end before it cuts them. Default: 5 s.
@@ -69,6 +98,15 @@ impl Default for Config {
             cores: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().min(MAX_CORES)),
             path: "/socket.io".to_owned(),
+            trailing_slash: true,
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            allow_upgrades: true,
+            upgrade_timeout: Duration::from_secs(10),
+            cors: None,
+            cookie: None,
+            http_compression: Some(1024),
+            serve_client: true,
+            allow_eio3: false,
             max_message: 16 * 1024 * 1024,
             max_payload: 1_000_000,
             max_attachments: 10,
@@ -79,6 +117,7 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(45),
             handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
             close_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(5),
             max_unsent: 1024 * 1024,
@@ -86,6 +125,22 @@ impl Default for Config {
             max_backlog: 1024 * 1024,
         }
     }
+}
+
+/// What carries an Engine.IO session.
+///
+/// ```
+/// use ringhall::{Config, Transport};
+///
+/// let config = Config { transports: vec![Transport::WebSocket], ..Config::default() };
+/// # let _ = config;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTP requests that are held until there is something to say.
+    Polling,
+    /// A WebSocket.
+    WebSocket,
 }
 
 /// No message may be longer than this: lengths stay far from every overflow.
@@ -140,8 +195,15 @@ impl Config {
                 // A packet and its attachments are messages of at most `max_payload` each; together they may pin no more than two.
                 max_pending_bytes: 2 * self.max_payload,
             },
+            upgrades: if self.allow_upgrades && self.serves(Transport::WebSocket) {
+                &["websocket"]
+            } else {
+                &[]
+            },
+            upgrade_timeout_ms: ms("upgrade_timeout", self.upgrade_timeout)?,
             payload_max: self.max_payload,
             handshake_timeout_ms: ms("handshake_timeout", self.handshake_timeout)?,
+            keep_alive_ms: ms("keep_alive_timeout", self.keep_alive_timeout)?,
             linger_ms: close_timeout_ms,
             outbound_soft: self.max_unsent,
             outbound_hard: self.max_unsent_cut,
@@ -151,9 +213,48 @@ impl Config {
         })
     }
 
-    /// The path with one slash at each end, as requests are compared with it.
+    fn serves(&self, transport: Transport) -> bool {
+        self.transports.contains(&transport)
+    }
+
+    /// What Engine.IO over HTTP runs on.
+    pub(crate) fn engine_options(&self, hooks: Hooks) -> Result<Options, Error> {
+        if self.transports.is_empty() {
+            return Err(Error::setting(
+                "transports",
+                "is empty, and must have one of Polling and WebSocket at least",
+            ));
+        }
+        if let Some(Err(error)) = self.cors.as_ref().map(Cors::check) {
+            return Err(Error::setting("cors", format!("cannot be sent: {error:?}")));
+        }
+        if let Some(Err(error)) = self.cookie.as_ref().map(Cookie::check) {
+            let field = error.field();
+            return Err(Error::setting(
+                "cookie",
+                format!("has a field that cannot be sent: {field}"),
+            ));
+        }
+        Ok(Options {
+            polling: self.serves(Transport::Polling),
+            websocket: self.serves(Transport::WebSocket),
+            allow_eio3: self.allow_eio3,
+            payload_max: self.max_payload,
+            cors: self.cors.clone(),
+            cookie: self.cookie.clone(),
+            compression: self.http_compression,
+            hooks,
+        })
+    }
+
+    /// Socket.IO's path, as requests are compared with it.
     pub(crate) fn path_prefix(&self) -> Result<String, Error> {
-        let inner = self.path.trim_matches('/');
+        self.prefix_of(&self.path)
+    }
+
+    /// A path of Engine.IO with a slash at its front and, by default, at its end.
+    pub(crate) fn prefix_of(&self, path: &str) -> Result<String, Error> {
+        let inner = path.trim_matches('/');
         let plain = inner
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
@@ -163,7 +264,8 @@ impl Config {
                 "must be a path such as /socket.io, without query and spaces",
             ));
         }
-        Ok(format!("/{inner}/"))
+        let end = if self.trailing_slash { "/" } else { "" };
+        Ok(format!("/{inner}{end}"))
     }
 }
 

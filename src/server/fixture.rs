@@ -77,7 +77,7 @@ pub(super) fn socket() -> Socket {
         .state(7_u32)
         .into_shared()
         .unwrap();
-    let (address, _) = mailbox(Box::new(|| {}));
+    let (address, _) = mailbox(Arc::new(|| {}));
     let outbox = Outbox::new(0, Arc::from([address]));
     let hall = Rc::new(Hall::new(0, outbox, 10, Rooms::new(Limits::default())));
     let local = Local::new(hall.clone(), Arc::new(shared));

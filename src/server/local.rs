@@ -7,11 +7,14 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::body::Incoming;
 
 use super::arguments::Args;
 use super::binary::Payload;
+use super::engine::EngineSocket;
 use super::extract::{ConnectContext, DisconnectContext, EventContext, Fault};
 use super::handler::{self, Outcome};
+use super::http;
 use super::namespace::Table;
 use super::route::Routes;
 use super::shared::Shared;
@@ -23,9 +26,10 @@ use super::{DisconnectReason, Handshake, Server, SocketId};
 use crate::pages::Pages;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
-use crate::shard::application::{Application, Arrival, Incoming, Route, Verdict};
+use crate::shard::application::{Application, Arrival, Door, Event, Verdict};
 use crate::shard::command::Command;
 use crate::shard::hall::{Hall, SocketKey};
+use crate::shard::http::{Answering, Peer};
 use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
 
@@ -52,6 +56,11 @@ enum Seat {
         route: usize,
     },
     Socket(Socket),
+    Engine {
+        key: SocketKey,
+        id: SocketId,
+        route: usize,
+    },
 }
 
 /// Work that waits until the handler before it has ended.
@@ -82,6 +91,14 @@ impl Local {
 
     pub(crate) fn hall(&self) -> &Hall {
         &self.hall
+    }
+
+    pub(crate) fn hall_of(&self) -> &Rc<Hall> {
+        &self.hall
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(crate) fn server(&self) -> Server {
@@ -194,6 +211,17 @@ impl Local {
                 id,
                 route,
             } if *seated == key => self.websocket_handle(key, *id, *route),
+            _ => None,
+        }
+    }
+
+    fn engine(&self, key: SocketKey) -> Option<EngineSocket> {
+        match self.seats.borrow().get(key.slot as usize)? {
+            Seat::Engine {
+                key: seated,
+                id,
+                route,
+            } if *seated == key => Some(EngineSocket::new(self.this.upgrade()?, key, *id, *route)),
             _ => None,
         }
     }
@@ -343,15 +371,19 @@ impl Seat {
     fn key(&self) -> Option<SocketKey> {
         match self {
             Seat::Empty => None,
-            Seat::WebSocket { key, .. } => Some(*key),
+            Seat::WebSocket { key, .. } | Seat::Engine { key, .. } => Some(*key),
             Seat::Socket(socket) => Some(socket.key()),
         }
     }
 }
 
 impl Application for Rc<Local> {
-    fn route(&self, request: &Request<'_>) -> Route<'_> {
-        self.shared.routes.find(request.path)
+    fn door(&self, request: &Request<'_>, handshake: impl Fn() -> Handshake) -> Door {
+        http::door(self, request, handshake)
+    }
+
+    fn respond(&self, request: ::http::Request<Incoming>, from: &Peer) -> Answering {
+        http::serve(self, request, from)
     }
 
     fn websocket_opened(
@@ -417,6 +449,60 @@ impl Application for Rc<Local> {
         self.hall.vacate(socket);
     }
 
+    fn engine_opened(
+        &self,
+        number: usize,
+        socket: SocketKey,
+        id: SocketId,
+        handshake: &Rc<Handshake>,
+    ) {
+        let seat = Seat::Engine {
+            key: socket,
+            id,
+            route: number,
+        };
+        self.set_seat(socket, seat);
+        let route = self.shared.routes.raw(number);
+        if let (Some(handle), Some(open)) = (
+            self.engine(socket),
+            route.and_then(|route| route.open.as_ref()),
+        ) {
+            caught(|| {
+                open(&handle, handshake);
+                Outcome::Done
+            });
+        }
+    }
+
+    fn engine_message(&self, socket: SocketKey, kind: Kind, payload: &[u8]) {
+        let Some(handle) = self.engine(socket) else {
+            return;
+        };
+        let route = self.shared.routes.raw(handle.route());
+        if let Some(message) = route.and_then(|route| route.message.as_ref()) {
+            caught(|| {
+                message(&handle, Message::new(kind, payload));
+                Outcome::Done
+            });
+        }
+    }
+
+    fn engine_closed(&self, socket: SocketKey, reason: DisconnectReason) {
+        let handle = self.engine(socket);
+        self.clear_seat(socket);
+        self.hall.vacate(socket);
+        let Some(handle) = handle else {
+            return;
+        };
+        let route = self.shared.routes.raw(handle.route());
+        if let Some(close) = route.and_then(|route| route.close.as_ref()) {
+            caught(|| {
+                close(&handle, reason);
+                Outcome::Done
+            });
+        }
+    }
+
     fn admit(&self, namespace: &str) -> Verdict {
         // Whether a family takes a name is said by the user's code, and the name is the peer's.
         let find = AssertUnwindSafe(|| self.shared.namespaces.find(namespace));
@@ -462,11 +548,11 @@ impl Application for Rc<Local> {
         self.run_in_order(socket.key(), run, || (0, Box::new(|| Outcome::Done)));
     }
 
-    fn event(&self, socket: SocketKey, event: Incoming<'_>) {
+    fn event(&self, socket: SocketKey, event: Event<'_>) {
         let Some(socket) = self.socket(socket) else {
             return;
         };
-        let Incoming {
+        let Event {
             name,
             ack,
             args,

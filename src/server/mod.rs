@@ -11,10 +11,12 @@ mod broadcast;
 mod builder;
 mod config;
 mod emit;
+mod engine;
 mod extract;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod handler;
+mod http;
 mod local;
 mod namespace;
 mod reply;
@@ -31,13 +33,15 @@ pub use arguments::{DecodeError, EncodeError};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
-pub use config::Config;
+pub use config::{Config, Transport};
 pub use emit::EmitError;
+pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
     FromConnect, FromDisconnect, FromEvent, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
+pub use http::options::Forbidden;
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
@@ -52,6 +56,8 @@ pub use crate::proto::reason::DisconnectReason;
 pub use crate::room::JoinError;
 pub use crate::shard::handshake::Handshake;
 pub use crate::shard::home::SocketId;
+pub use crate::wire::cookie::{Cookie, Priority, SameSite};
+pub use crate::wire::cors::{Cors, Origin};
 
 use crate::Result;
 use crate::shard::mail::Mail;

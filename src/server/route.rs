@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Handshake;
+use super::engine::EngineRoute;
 use super::handler::Outcome;
 use super::websocket::{
     BoxedCloseHandler, BoxedMessageHandler, BoxedOpenHandler, CloseFrame, CloseHandler, Message,
     MessageHandler, OpenHandler, WebSocket,
 };
-use crate::shard::application::Route;
+use crate::shard::call::Above;
 
 /// A plain WebSocket route while its handlers are being registered; see
 /// [`Builder::websocket_route`](crate::Builder::websocket_route).
@@ -99,11 +100,25 @@ impl WebSocketRoute {
     }
 }
 
-enum Place {
+/// What is at a path.
+pub(crate) enum Place<'a> {
+    Engine(Above),
     WebSocket {
         number: usize,
-        scope: Arc<str>,
+        scope: &'a Arc<str>,
+        protocols: &'a [Box<str>],
+        /// Without a list all may connect.
+        origins: Option<&'a [Box<str>]>,
     },
+    Page {
+        content_type: &'static str,
+        body: Bytes,
+    },
+    Nowhere,
+}
+
+enum Exact {
+    WebSocket(usize),
     Page {
         content_type: &'static str,
         body: Bytes,
@@ -112,56 +127,75 @@ enum Place {
 
 /// All routes of a server.
 pub(crate) struct Routes {
-    socket_io: String,
-    places: HashMap<Box<str>, Place>,
+    /// The prefixes of Engine.IO, Socket.IO's first.
+    engines: Vec<(String, Above)>,
+    places: HashMap<Box<str>, Exact>,
     websockets: Vec<(Arc<str>, WebSocketRoute)>,
+    raw: Vec<EngineRoute>,
 }
 
 impl Routes {
-    /// `socket_io` is the prefix of Socket.IO's path, slashes included.
+    /// `socket_io` is the prefix of Socket.IO's path.
     pub(crate) fn new(socket_io: String) -> Self {
         Routes {
-            socket_io,
+            engines: vec![(socket_io, Above::SocketIo)],
             places: HashMap::new(),
             websockets: Vec::new(),
+            raw: Vec::new(),
         }
     }
 
     /// Adds a WebSocket route. `false`: the path is taken.
     pub(crate) fn websocket(&mut self, path: &str, route: WebSocketRoute) -> bool {
-        let scope = scope_of(path);
-        let place = Place::WebSocket {
-            number: self.websockets.len(),
-            scope: scope.clone(),
-        };
-        self.websockets.push((scope, route));
+        let place = Exact::WebSocket(self.websockets.len());
+        self.websockets.push((scope_of(path), route));
         self.places.insert(path.into(), place).is_none()
     }
 
     /// Adds a page. `false`: the path is taken.
     pub(crate) fn page(&mut self, path: &str, content_type: &'static str, body: Bytes) -> bool {
         self.places
-            .insert(path.into(), Place::Page { content_type, body })
+            .insert(path.into(), Exact::Page { content_type, body })
             .is_none()
     }
 
-    pub(crate) fn find(&self, path: &str) -> Route<'_> {
+    /// Adds a prefix at which Engine.IO is spoken without Socket.IO. `false`: it is taken.
+    pub(crate) fn engine(&mut self, prefix: String, route: EngineRoute) -> bool {
+        let is_free = self.engines.iter().all(|(taken, _)| *taken != prefix);
+        let above = Above::Raw {
+            number: self.raw.len(),
+            scope: format!("engine {prefix}").into(),
+        };
+        self.engines.push((prefix, above));
+        self.raw.push(route);
+        is_free
+    }
+
+    pub(crate) fn raw(&self, number: usize) -> Option<&EngineRoute> {
+        self.raw.get(number)
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Place<'_> {
         // Engine.IO protocol, as Node reads it: the path is a prefix, its trailing slash included.
-        if path.starts_with(&self.socket_io) {
-            return Route::SocketIo;
+        if let Some((_, above)) = self
+            .engines
+            .iter()
+            .find(|(prefix, _)| path.starts_with(prefix))
+        {
+            return Place::Engine(above.clone());
         }
         match self.places.get(path) {
-            None => Route::NotFound,
-            Some(Place::WebSocket { number, scope }) => {
-                let (_, route) = &self.websockets[*number];
-                Route::WebSocket {
+            None => Place::Nowhere,
+            Some(Exact::WebSocket(number)) => {
+                let (scope, route) = &self.websockets[*number];
+                Place::WebSocket {
                     number: *number,
-                    scope: scope.clone(),
+                    scope,
                     protocols: &route.protocols,
                     origins: route.origins.as_deref(),
                 }
             }
-            Some(Place::Page { content_type, body }) => Route::Page {
+            Some(Exact::Page { content_type, body }) => Place::Page {
                 content_type,
                 body: body.clone(),
             },
@@ -176,8 +210,8 @@ impl Routes {
     /// The number of the WebSocket route at this path.
     pub(crate) fn number_of(&self, path: &str) -> Option<usize> {
         match self.places.get(path)? {
-            Place::WebSocket { number, .. } => Some(*number),
-            Place::Page { .. } => None,
+            Exact::WebSocket(number) => Some(*number),
+            Exact::Page { .. } => None,
         }
     }
 

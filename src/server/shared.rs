@@ -2,14 +2,39 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::http::fallback::Fallback;
+use super::http::options::Options;
+use super::http::script::Scripts;
 use super::namespace::Namespaces;
 use super::route::Routes;
 use super::start::Cores;
 use super::state::StateMap;
+use crate::reactor::clock::Clock;
+use crate::shard::call::Above;
 use crate::shard::hall::Hall;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Address;
 use crate::shard::settings::Settings;
+
+/// What is served over HTTP beside the routes.
+pub(crate) struct Served {
+    /// For requests that are nobody else's.
+    pub(crate) fallback: Option<Fallback>,
+    /// The client script, below Socket.IO's path.
+    pub(crate) scripts: Option<Scripts>,
+    /// That path, with a slash at its end.
+    pub(crate) script_prefix: String,
+}
+
+impl Served {
+    /// The client script, where Socket.IO is spoken.
+    pub(crate) fn scripts_for(&self, above: &Above) -> Option<&Scripts> {
+        match above {
+            Above::SocketIo => self.scripts.as_ref(),
+            Above::Raw { .. } => None,
+        }
+    }
+}
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -17,10 +42,14 @@ pub(crate) struct Shared {
     pub(crate) states: StateMap,
     pub(crate) namespaces: Namespaces,
     pub(crate) routes: Routes,
+    /// Engine.IO over HTTP.
+    pub(crate) engine: Options,
+    pub(crate) served: Served,
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
+    clock: OnceLock<Clock>,
 }
 
 impl Shared {
@@ -29,7 +58,7 @@ impl Shared {
         rooms_max: usize,
         states: StateMap,
         namespaces: Namespaces,
-        routes: Routes,
+        (routes, engine, served): (Routes, Options, Served),
     ) -> Self {
         let root = namespaces.name_of("/");
         let (addresses, cores) = (OnceLock::new(), OnceLock::new());
@@ -39,9 +68,12 @@ impl Shared {
             states,
             namespaces,
             routes,
+            engine,
+            served,
             root,
             addresses,
             cores,
+            clock: OnceLock::new(),
         }
     }
 
@@ -65,6 +97,17 @@ impl Shared {
     /// `None` before the server runs.
     pub(crate) fn cores(&self) -> Option<&Cores> {
         self.cores.get()
+    }
+
+    /// Once, when the server starts.
+    pub(crate) fn set_clock(&self, clock: Clock) {
+        let first = self.clock.set(clock).is_ok();
+        debug_assert!(first, "a server starts once");
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.get().map_or(0, Clock::now_ms)
     }
 
     /// Is this the hall of one of this server's cores? (A program may run several servers.)

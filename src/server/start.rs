@@ -66,13 +66,14 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Resul
         .iter()
         .map(|waker| {
             let waker = waker.clone();
-            let (address, own) = mailbox(Box::new(move || waker.wake()));
+            let (address, own) = mailbox(Arc::new(move || waker.wake()));
             mailboxes.push(own);
             address
         })
         .collect();
     let shared = Arc::new(shared);
     shared.set_addresses(addresses.clone());
+    shared.set_clock(clock);
     let (ready, started) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, (listeners, mailbox)) in listeners.cores.into_iter().zip(mailboxes).enumerate() {

@@ -42,8 +42,15 @@ pub fn spawn(task: impl Future<Output = ()> + 'static) {
     spawn_on(hall, Box::pin(task));
 }
 
-/// Counts the task as long as it lives, however it ends.
-struct Alive(Rc<Hall>);
+/// Counts as a task as long as it lives, however it ends.
+pub(crate) struct Alive(Rc<Hall>);
+
+impl Alive {
+    pub(crate) fn new(hall: Rc<Hall>) -> Self {
+        hall.task_started();
+        Alive(hall)
+    }
+}
 
 impl Drop for Alive {
     fn drop(&mut self) {
@@ -52,8 +59,7 @@ impl Drop for Alive {
 }
 
 pub(crate) fn spawn_on(hall: Rc<Hall>, task: LocalFuture) {
-    hall.task_started();
-    let alive = Alive(hall);
+    let alive = Alive::new(hall);
     tokio::task::spawn_local(async move {
         let _alive = alive;
         guarded(task).await;
@@ -70,6 +76,28 @@ pub(crate) async fn guarded(mut task: LocalFuture) {
         })
     })
     .await;
+}
+
+/// A future that is polled by the shard and counts as a task meanwhile: what it waits for may be brought by the runtime.
+pub(crate) async fn counted<T>(hall: Rc<Hall>, future: impl Future<Output = T>) -> T {
+    let _alive = Alive::new(hall);
+    future.await
+}
+
+/// A future of the user's; a panic in it is logged, and `None`.
+pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(Some),
+            Err(panic) => {
+                log_panic(&*panic);
+                Poll::Ready(None)
+            }
+        }
+    })
+    .await
 }
 
 #[cfg(test)]

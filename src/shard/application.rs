@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-
 use hyper::body::Incoming;
 
 use super::call::Opening;
@@ -62,7 +61,7 @@ pub(crate) struct Arrival<'a> {
 }
 
 /// An event as it came in. The JSON is valid, and otherwise unread.
-pub(crate) struct Incoming<'a> {
+pub(crate) struct Event<'a> {
     pub(crate) name: &'a str,
     pub(crate) ack: Option<u64>,
     /// The argument list as a JSON array.
@@ -71,7 +70,7 @@ pub(crate) struct Incoming<'a> {
 }
 
 /// See the module's text.
-pub(crate) trait Application: Clone + 'static {
+pub(crate) trait Application: Clone + Unpin + 'static {
     /// `handshake` makes what handlers are told of the request.
     fn door(&self, request: &Request<'_>, handshake: impl Fn() -> Handshake) -> Door;
     /// Answers a request. An answer of 101 must have been prepared with [`Peer::take_over`].
@@ -103,7 +102,7 @@ pub(crate) trait Application: Clone + 'static {
     fn admit(&self, namespace: &str) -> Verdict;
     /// The CONNECT reply is marked; nothing of this socket was handled yet.
     fn connected(&self, arrival: Arrival<'_>);
-    fn event(&self, socket: SocketKey, event: Incoming<'_>);
+    fn event(&self, socket: SocketKey, event: Event<'_>);
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]);
     /// Runs the user's handlers around vacating the seat. A key that is vacated already is ignored.
     fn disconnected(&self, socket: SocketKey, reason: DisconnectReason);

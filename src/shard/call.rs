@@ -80,7 +80,10 @@ pub(crate) struct Opening {
 pub(crate) enum Above {
     SocketIo,
     /// Messages alone; `scope` names its rooms, `number` is the application's own.
-    Raw { number: usize, scope: Arc<str> },
+    Raw {
+        number: usize,
+        scope: Arc<str>,
+    },
 }
 
 /// What a connection becomes when its HTTP has ended with 101.
@@ -115,7 +118,10 @@ pub(crate) enum Answer {
         is_binary: bool,
     },
     /// Packets for a poll.
-    Packets { body: Vec<u8>, is_binary: bool },
+    Packets {
+        body: Vec<u8>,
+        is_binary: bool,
+    },
     /// Go on: read the body. The receiver ends when the session does.
     Ready(oneshot::Receiver<()>),
     /// The session is there, on this transport; the WebSocket may come.

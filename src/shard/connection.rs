@@ -9,8 +9,8 @@
 use std::net::SocketAddr;
 
 use super::application::Application;
-use super::command::Command;
 use super::call::Takeover;
+use super::command::Command;
 use super::engine::Engine;
 use super::engine::probing::Probing;
 use super::hall::{Hall, SocketKey};
@@ -344,7 +344,7 @@ impl Connection {
             Phase::Plain(plain) => cx
                 .app
                 .websocket_closed(plain.socket, CloseCode::ABNORMAL, ""),
-            Phase::Engine(mut engine) => engine.handle_end(key, cx),
+            Phase::Engine(mut engine) => engine.handle_end(cx),
             Phase::Probing(probing) => probing.tell_end(key, cx),
             // What it was about to answer may still be on its way.
             Phase::Http(mut http) if !failed => {
@@ -423,12 +423,7 @@ impl Connection {
                 Flow::Continue
             }
             (Command::EndClient { .. }, Phase::Engine(engine)) => {
-                let flow = engine.end(
-                    key,
-                    DisconnectReason::ServerNamespaceDisconnect,
-                    CloseCode::NORMAL,
-                    cx,
-                );
+                let flow = engine.end(key, engine.put_out_reason(), CloseCode::NORMAL, cx);
                 self.ended(flow)
             }
             (Command::Probed { .. }, Phase::Engine(engine)) => {

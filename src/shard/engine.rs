@@ -154,6 +154,14 @@ impl Engine {
         self.session.transport()
     }
 
+    /// What a client is told that the application ends.
+    pub(crate) fn put_out_reason(&self) -> DisconnectReason {
+        match self.upper {
+            Upper::SocketIo(_) => DisconnectReason::ServerNamespaceDisconnect,
+            Upper::Raw => DisconnectReason::ForcedClose,
+        }
+    }
+
     fn with_desk<A: Application, T>(
         &mut self,
         key: ConnKey,
@@ -235,10 +243,10 @@ impl Engine {
     }
 
     /// The connection has ended under the session, or what waits for its polls is too much.
-    pub(crate) fn handle_end<A: Application>(&mut self, key: ConnKey, cx: &Context<'_, A>) {
+    pub(crate) fn handle_end<A: Application>(&mut self, cx: &Context<'_, A>) {
         self.disconnect_all(DisconnectReason::TransportClose, cx);
         if let Carrier::Polling(_) = self.carrier {
-            let _ = self.end_polling(key, DisconnectReason::TransportError, cx);
+            let _ = self.end_polling(DisconnectReason::TransportError, cx);
         }
     }
 
@@ -259,7 +267,7 @@ impl Engine {
                 }
                 Flow::Finish
             }
-            Carrier::Polling(_) => self.end_polling(key, reason, cx),
+            Carrier::Polling(_) => self.end_polling(reason, cx),
         }
     }
 

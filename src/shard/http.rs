@@ -15,7 +15,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
@@ -35,9 +34,6 @@ use pipe::{End, Pipe, Timer};
 
 /// Unread bytes in a pipe at which nothing more is read from the connection: whoever the body is for does not take it.
 const UNREAD_MAX: usize = 64 * 1024;
-/// A head may take its usual time ([`Settings::handshake_timeout_ms`](super::settings::Settings)) from its first byte on; before that, the connection
-/// may rest between two requests for so long.
-const KEEP_ALIVE_MS: u64 = 75_000;
 
 /// The service asks for the connection to be cut without an answer.
 #[derive(Debug)]
@@ -86,7 +82,6 @@ pub(crate) struct Http {
     takeover: Rc<RefCell<Option<Takeover>>>,
     waker: Waker,
     timer: Timer,
-    peer: Peer,
 }
 
 /// hyper's connection, whatever its service.
@@ -125,20 +120,21 @@ impl Http {
     ) -> Self {
         let pipe = Rc::new(RefCell::new(Pipe::default()));
         let takeover = Rc::new(RefCell::new(None));
-        let timer = Timer::new(cx.settings.handshake_timeout_ms, KEEP_ALIVE_MS);
+        let timer = Timer::new(cx.settings.handshake_timeout_ms, cx.settings.keep_alive_ms);
         let peer = Peer {
             address,
             is_secure,
             takeover: takeover.clone(),
         };
-        let (app, from) = (cx.app.clone(), peer.clone());
+        let app = cx.app.clone();
         let service =
-            service_fn(move |request: http::Request<Incoming>| app.respond(request, &from));
+            service_fn(move |request: http::Request<Incoming>| app.respond(request, &peer));
         let connection = http1::Builder::new()
             .timer(timer.clone())
             .header_read_timeout(Duration::from_millis(cx.settings.handshake_timeout_ms))
             .max_header_size(HEAD_MAX)
             .max_headers(HEADERS_MAX)
+            .title_case_headers(true)
             .serve_connection(End(pipe.clone()), service);
         Http {
             driven: Some(Box::new(connection)),
@@ -146,12 +142,7 @@ impl Http {
             takeover,
             waker: cx.hall.lane().waker(key),
             timer,
-            peer,
         }
-    }
-
-    pub(crate) fn peer(&self) -> &Peer {
-        &self.peer
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {

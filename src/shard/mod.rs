@@ -378,7 +378,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(descriptor) = connection.descriptor else {
             return;
         };
-        let next = connection.outbound.as_mut().and_then(|waiting| waiting.pop());
+        let next = connection
+            .outbound
+            .as_mut()
+            .and_then(|waiting| waiting.pop());
         match next {
             Some(buffer) => {
                 connection.send_submitted = true;
@@ -455,9 +458,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 if !connection.may_say() {
                     continue;
                 }
-                let idle = connection
-                    .descriptor
-                    .filter(|_| !connection.send_submitted);
+                let idle = connection.descriptor.filter(|_| !connection.send_submitted);
                 let Some(descriptor) = idle else {
                     let outbound = connection.outbound.get_or_insert_default();
                     if outbound.bytes() >= settings.outbound_hard {

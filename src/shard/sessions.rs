@@ -66,7 +66,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Call::BrokenOff { sid, ticket } => {
                 if let Some(key) = self.session(&sid) {
                     self.with_connection(key, |connection, cx| {
-                        connection.handle_broken_off(key, ticket, cx)
+                        connection.handle_broken_off(ticket, cx)
                     });
                 }
             }
@@ -102,7 +102,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         let inserted = self.connections.insert(Connection::session(engine));
-        debug_assert!(inserted == Ok(key), "it was the next key");
+        debug_assert!(inserted.is_ok_and(|at| at == key), "it was the next key");
         self.with_connection(key, |connection, cx| {
             connection.begin_session(key, &above, cx)
         });

@@ -11,7 +11,7 @@ use super::http;
 
 /// When a browser sends the cookie along with requests from other sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SameSite {
+pub enum SameSite {
     /// Never.
     Strict,
     /// When the user follows a link.
@@ -22,7 +22,7 @@ pub(crate) enum SameSite {
 
 /// Which cookies a browser throws away last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Priority {
+pub enum Priority {
     /// First.
     Low,
     /// In between.
@@ -35,27 +35,27 @@ pub(crate) enum Priority {
 ///
 /// By default `io=ID; Path=/; HttpOnly; SameSite=Lax`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cookie {
+pub struct Cookie {
     /// A token.
-    pub(crate) name: String,
+    pub name: String,
     /// Where it is sent to: the path and all below it. None: where the request went.
-    pub(crate) path: Option<String>,
+    pub path: Option<String>,
     /// Which host it is sent to, and all below it. None: the one that the request went to, alone.
-    pub(crate) domain: Option<String>,
+    pub domain: Option<String>,
     /// For how many seconds it is kept; not positive: it is dropped at once. None: as long as the browser runs.
-    pub(crate) max_age_s: Option<i64>,
+    pub max_age_s: Option<i64>,
     /// Until when it is kept, as in `Wed, 21 Oct 2015 07:28:00 GMT`. `max_age_s` goes before it.
-    pub(crate) expires: Option<String>,
+    pub expires: Option<String>,
     /// Scripts do not see it.
-    pub(crate) http_only: bool,
+    pub http_only: bool,
     /// It is sent over TLS alone.
-    pub(crate) secure: bool,
+    pub secure: bool,
     /// None: as the browser likes, which is mostly [`SameSite::Lax`].
-    pub(crate) same_site: Option<SameSite>,
+    pub same_site: Option<SameSite>,
     /// None: as the browser likes, which is [`Priority::Medium`].
-    pub(crate) priority: Option<Priority>,
+    pub priority: Option<Priority>,
     /// It is kept apart for each site that embeds this one.
-    pub(crate) partitioned: bool,
+    pub partitioned: bool,
 }
 
 impl Default for Cookie {

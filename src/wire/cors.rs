@@ -15,7 +15,7 @@ use super::http;
 
 /// Which origins may read responses.
 #[derive(Clone, Default)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// All of them, told by `*`, which browsers do not take together with [`Cors::credentials`].
     #[default]
     Any,
@@ -43,23 +43,23 @@ impl Debug for Origin {
 
 /// What is allowed across origins. The defaults are those of the package.
 #[derive(Clone, Debug)]
-pub(crate) struct Cors {
+pub struct Cors {
     /// Default: any.
-    pub(crate) origin: Origin,
+    pub origin: Origin,
     /// Methods that a preflight allows. Default: GET, HEAD, PUT, PATCH, POST, DELETE. Empty: no such header.
-    pub(crate) methods: Vec<String>,
+    pub methods: Vec<String>,
     /// Request headers that a preflight allows. Default: none, which is whatever the preflight asks for. Empty: no such header.
-    pub(crate) allowed_headers: Option<Vec<String>>,
+    pub allowed_headers: Option<Vec<String>>,
     /// Response headers that pages may read. Default: only those that they always may.
-    pub(crate) exposed_headers: Vec<String>,
+    pub exposed_headers: Vec<String>,
     /// Pages may read the response to a request that came with cookies. Default: they may not.
-    pub(crate) credentials: bool,
+    pub credentials: bool,
     /// For how many seconds browsers remember the answer to a preflight. Default: none, which is five seconds in the Fetch standard.
-    pub(crate) max_age_s: Option<u64>,
+    pub max_age_s: Option<u64>,
     /// A preflight gets its headers and is then handled as any other request. Default: false.
-    pub(crate) preflight_continue: bool,
+    pub preflight_continue: bool,
     /// The status of the answer to a preflight. Default: 204.
-    pub(crate) options_status: u16,
+    pub options_status: u16,
 }
 
 impl Default for Cors {

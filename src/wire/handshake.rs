@@ -136,7 +136,7 @@ pub(crate) fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 /// A host and perhaps a port (RFC 3986 §3.2.2, §3.2.3).
-fn is_authority(value: &[u8]) -> bool {
+pub(crate) fn is_authority(value: &[u8]) -> bool {
     let Ok(value) = str::from_utf8(value) else {
         return false;
     };

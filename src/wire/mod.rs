@@ -8,11 +8,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod close;
-#[cfg_attr(not(test), expect(dead_code, reason = "used from the next change on"))]
 pub(crate) mod coding;
-#[cfg_attr(not(test), expect(dead_code, reason = "used from the next change on"))]
 pub(crate) mod cookie;
-#[cfg_attr(not(test), expect(dead_code, reason = "used from the next change on"))]
 pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod frame;
@@ -20,9 +17,7 @@ pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod mask;
-#[cfg_attr(not(test), expect(dead_code, reason = "used from the next change on"))]
 pub(crate) mod payload;
-#[cfg_attr(not(test), expect(dead_code, reason = "used from the next change on"))]
 pub(crate) mod payload3;
 pub(crate) mod socket;
 pub(crate) mod utf8;

@@ -4,17 +4,29 @@
 //   RINGHALL_BIN          the `ringhall` binary            (default: target/debug/ringhall)
 //   RINGHALL_INTEROP_BIN  the example `interop`            (default: target/debug/examples/interop)
 //   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of both
+// and who talks to them:
+//   RINGHALL_CLIENT=own   our own script (src/client/dist), in the place of the official client
+//   RINGHALL_TRANSPORTS   what the clients may use: "polling", "polling,websocket" (default: "websocket")
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { io, Manager } from 'socket.io-client';
+import { WebSocket } from 'ws';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 export const repository = path.resolve(here, '../..');
 export const isReference = Boolean(process.env.RINGHALL_REFERENCE);
+export const isOwn = process.env.RINGHALL_CLIENT === 'own';
+export const transports = (process.env.RINGHALL_TRANSPORTS ?? 'websocket').split(',');
+
+/** For `skip`: true of a mode in which there is no websocket to act upon. */
+export const needsWebSocket = !transports.includes('websocket') && 'needs a websocket';
+
+// Our script takes the platform's WebSocket, which Node 20 lacks; and the suites reach into the one of ws.
+if (isOwn) globalThis.WebSocket = WebSocket;
+const { io, Manager } = await import(isOwn ? '../../src/client/dist/socket.io.esm.min.js' : 'socket.io-client');
 
 // Long enough for a debug build on a loaded machine; what is waited for normally comes in milliseconds.
 const PATIENCE_MS = 20_000;
@@ -149,7 +161,7 @@ export class Clients {
   /** A socket on a connection of its own, not yet connected. */
   open(namespace = '/', options = {}) {
     const socket = io(this.server.url + namespace, {
-      transports: ['websocket'], forceNew: true, reconnection: false, ...options,
+      transports, forceNew: true, reconnection: false, ...options,
     });
     this.#sockets.push(socket);
     return socket;
@@ -165,7 +177,7 @@ export class Clients {
 
   /** One connection for several namespaces: `manager.socket("/chat")`. */
   manager(options = {}) {
-    const manager = new Manager(this.server.url, { transports: ['websocket'], reconnection: false, ...options });
+    const manager = new Manager(this.server.url, { transports, reconnection: false, ...options });
     this.#sockets.push({ disconnect: () => manager._close() });
     return manager;
   }
@@ -185,6 +197,20 @@ export async function connected(socket) {
     });
   }), 'connect');
   return socket;
+}
+
+/** The socket's websocket (of ws), once it has one. */
+export async function webSocketOf(socket) {
+  const { engine } = socket.io;
+  if (engine.transport.name !== 'websocket') await next(engine, 'upgrade');
+  return engine.transport.ws;
+}
+
+/** Breaks a connection: no close frame, or, while it polls, an end without a disconnect packet. */
+export function cut(socket) {
+  const { engine } = socket.io;
+  if (engine.transport.name === 'websocket') engine.transport.ws.terminate();
+  else engine.close();
 }
 
 /** `socket.emit(event, ...args)` with an acknowledgement: its first argument. */

@@ -206,7 +206,7 @@ fn what_each_packet_does() {
 
 #[test]
 fn binary_frames_are_lent() {
-    let mut session = Session::open(0, &HEARTBEAT);
+    let mut session = Session::open(0, &HEARTBEAT, Transport::WebSocket, Revision::V4);
     let output = session.handle_binary(1, &HEARTBEAT, &[4, 1]);
     assert!(
         matches!(output, Output::Binary(Cow::Borrowed([4, 1]))),
@@ -262,7 +262,7 @@ fn random_chatter_on_a_virtual_clock() {
 
 #[test]
 fn times_near_the_end_of_the_clock_do_not_overflow() {
-    let mut session = Session::open(u64::MAX - 5, &HEARTBEAT);
+    let mut session = Session::open(u64::MAX - 5, &HEARTBEAT, Transport::WebSocket, Revision::V4);
     assert_eq!(
         session.handle_timeout(u64::MAX - 1, &HEARTBEAT),
         Timeout::Nothing

@@ -42,9 +42,16 @@ impl Forward {
 }
 
 impl Kernel {
+    /// An old key's slot is vacant. A forward may last as long as a slow send does, so nobody else is to pay for looking it up.
+    fn is_old(&self, key: ConnKey) -> bool {
+        let conn = self.conns.get(key.slot as usize);
+        let is_live = |conn: &Conn| conn.open && conn.generation == key.generation;
+        !self.forwards.is_empty() && !conn.is_some_and(is_live)
+    }
+
     /// Whose a completion for this key is.
     pub(super) fn current(&self, key: ConnKey) -> ConnKey {
-        if self.forwards.is_empty() {
+        if !self.is_old(key) {
             return key;
         }
         self.forwards.get(&key).map_or(key, |forward| forward.to)
@@ -52,7 +59,7 @@ impl Kernel {
 
     /// Notes what of an old key has come back from the kernel.
     pub(super) fn drained(&mut self, key: ConnKey, note: impl FnOnce(&mut Forward)) {
-        if self.forwards.is_empty() {
+        if !self.is_old(key) {
             return;
         }
         let Some(forward) = self.forwards.get_mut(&key) else {
@@ -124,7 +131,7 @@ impl Kernel {
     ///
     /// All direct descriptors are in use or promised to accepts.
     pub(super) fn adopt(&mut self, socket: OwnedFd, token: u64) -> io::Result<()> {
-        // With O_NONBLOCK a multishot receive ends with EAGAIN instead of waiting.
+        // With O_NONBLOCK the kernel may answer EAGAIN instead of waiting (Linux 6.18 waits all the same).
         ioctl_fionbio(&socket, false)?;
         if !self.has_room() {
             return Err(Errno::NFILE.into());

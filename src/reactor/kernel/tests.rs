@@ -878,3 +878,5 @@ fn completions_that_nobody_knows_are_counted() {
     }
     assert_eq!(kernel.buffers_lent(), 0);
 }
+
+mod moving;

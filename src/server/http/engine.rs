@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::compress;
 use super::options::{Forbidden, Options};
+use super::script::Scripts;
 use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{
     Above, Answer, Call, Opening, Refused, Reply, Request as Asked, Takeover, Ticket,
@@ -140,9 +141,11 @@ pub(crate) struct Request<'a, P> {
     pub(crate) options: &'a Options,
     pub(crate) port: &'a P,
     pub(crate) above: Above,
+    /// The path of Socket.IO with a slash at its end, and what is served there by name.
+    pub(crate) prefix: &'a str,
+    pub(crate) scripts: Option<&'a Scripts>,
     pub(crate) head: http::request::Parts,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) is_secure: bool,
     pub(crate) now_ms: u64,
 }
 
@@ -155,6 +158,9 @@ impl<P: Port> Request<'_, P> {
         let mut headers = HeaderMap::new();
         if let Some(answer) = self.cors(&mut headers) {
             return Served::Answer(answer);
+        }
+        if let Some(script) = self.script() {
+            return Served::Answer(script).with(headers);
         }
         let served = match self.query() {
             Err(error) => Err(error),
@@ -180,7 +186,11 @@ impl<P: Port> Request<'_, P> {
         let asked_headers = joined(&self.head.headers, &header::ACCESS_CONTROL_REQUEST_HEADERS);
         let asked = cors::Asked {
             method: self.head.method.as_str(),
-            origin: self.head.headers.get(header::ORIGIN).map(HeaderValue::as_bytes),
+            origin: self
+                .head
+                .headers
+                .get(header::ORIGIN)
+                .map(HeaderValue::as_bytes),
             request_headers: asked_headers.as_deref(),
         };
         let answer = cors.answer(&asked);
@@ -191,6 +201,15 @@ impl<P: Port> Request<'_, P> {
         let mut response = respond(status, None, Bytes::new());
         response.headers_mut().extend(std::mem::take(headers));
         Some(response)
+    }
+
+    /// A file of the client. Names that are none of these are requests like others.
+    fn script(&self) -> Option<Response<Bytes>> {
+        let scripts = self.scripts?;
+        let (_, name) = self.head.uri.path().rsplit_once('/')?;
+        // Exactly below the path.
+        let is_below = self.prefix.len() + name.len() == self.head.uri.path().len();
+        scripts.serve(name, &self.head.headers).filter(|_| is_below)
     }
 
     fn handshake(&self) -> Handshake {
@@ -211,9 +230,7 @@ impl<P: Port> Request<'_, P> {
             name: self.options.name(&handshake),
             handshake: handshake.clone(),
         };
-        let answer = self
-            .ask(|reply| Call::Open(Box::new(opening), reply))
-            .await;
+        let answer = self.ask(|reply| Call::Open(Box::new(opening), reply)).await;
         match answer {
             Some(Answer::Opened {
                 sid,
@@ -226,13 +243,11 @@ impl<P: Port> Request<'_, P> {
                 }
                 Ok(Served::Answer(self.packets(body, is_binary)))
             }
-            Some(Answer::Refused(Refused::Full)) => {
-                Ok(Served::Answer(respond(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Some("text/plain; charset=utf-8"),
-                    Bytes::from_static(crate::shard::opening::FULL.reason.as_bytes()),
-                )))
-            }
+            Some(Answer::Refused(Refused::Full)) => Ok(Served::Answer(respond(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some("text/plain; charset=utf-8"),
+                Bytes::from_static(crate::shard::opening::FULL.reason.as_bytes()),
+            ))),
             // The server is shutting down.
             _ => Ok(Served::Cut),
         }
@@ -375,12 +390,17 @@ impl<P: Port> Request<'_, P> {
                 sid: sid.into(),
                 ticket,
             });
-            return Ok(Served::Answer(respond(StatusCode::BAD_REQUEST, None, Bytes::new())));
+            return Ok(Served::Answer(respond(
+                StatusCode::BAD_REQUEST,
+                None,
+                Bytes::new(),
+            )));
         }
         let body = match self.collect(body, ended).await {
             Collected::Whole(body) => body,
             Collected::TooLong => {
-                self.port.call(session(sid, revision, Asked::Unpushed { ticket }));
+                self.port
+                    .call(session(sid, revision, Asked::Unpushed { ticket }));
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 return Ok(Served::Answer(respond(status, None, Bytes::new())));
             }
@@ -554,7 +574,11 @@ pub(crate) fn respond(
     let mut response = Response::new(body);
     *response.status_mut() = status;
     if let Some(content_type) = content_type {
-        insert(response.headers_mut(), "content-type", content_type.as_bytes());
+        insert(
+            response.headers_mut(),
+            "content-type",
+            content_type.as_bytes(),
+        );
     }
     response
 }
@@ -579,7 +603,11 @@ pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
 }
 
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
-    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let values: Vec<&[u8]> = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     (!values.is_empty()).then(|| values.join(&b","[..]))
 }
 
@@ -588,17 +616,35 @@ fn contains(text: &[u8], what: &[u8]) -> bool {
 }
 
 /// The head of a request as it may have been sent: what [`Handshake`] keeps and the handshake of a WebSocket is checked by.
-pub(crate) fn head_of(parts: &http::request::Parts) -> Vec<u8> {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let version = match parts.version {
+fn head_of(parts: &http::request::Parts) -> Vec<u8> {
+    write_head(&parts.method, &parts.uri, parts.version, &parts.headers)
+}
+
+pub(crate) fn head_of_request<B>(request: &http::Request<B>) -> Vec<u8> {
+    write_head(
+        request.method(),
+        request.uri(),
+        request.version(),
+        request.headers(),
+    )
+}
+
+fn write_head(
+    method: &Method,
+    uri: &http::Uri,
+    version: http::Version,
+    headers: &HeaderMap,
+) -> Vec<u8> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let version = match version {
         http::Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     };
     let mut head = Vec::with_capacity(512);
-    for piece in [parts.method.as_str(), " ", target, " ", version, "\r\n"] {
+    for piece in [method.as_str(), " ", target, " ", version, "\r\n"] {
         head.extend_from_slice(piece.as_bytes());
     }
-    for (name, value) in parts.headers.iter().take(HEADERS_MAX) {
+    for (name, value) in headers.iter().take(HEADERS_MAX) {
         for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             head.extend_from_slice(piece);
         }

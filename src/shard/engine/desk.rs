@@ -11,7 +11,7 @@ use crate::proto::reason::DisconnectReason;
 use crate::proto::session::{self, Revision, Session};
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
-use crate::shard::application::{Application, Arrival, Incoming, Verdict};
+use crate::shard::application::{Application, Arrival, Event, Verdict};
 use crate::shard::connection::Context;
 use crate::shard::hall::{Outgoing, SocketKey};
 use crate::shard::handshake::Handshake;
@@ -122,7 +122,7 @@ impl<A: Application> Desk<'_, A> {
                     let name = name.to_str();
                     cx.app.event(
                         socket,
-                        Incoming {
+                        Event {
                             name: &name,
                             ack: id,
                             args,
@@ -159,6 +159,15 @@ impl<A: Application> Desk<'_, A> {
             }
         }
         Step::Continue
+    }
+
+    /// A client of revision 3 is in the main namespace without asking.
+    pub(super) fn connect_at_once(&mut self, upper: &mut Upper) {
+        const MAIN: &str = "/";
+        if let Upper::SocketIo(client) = upper {
+            client.begin_connect(MAIN);
+            self.connect(client, &Arc::from(MAIN), b"");
+        }
     }
 
     fn socket(&self, index: u32) -> Option<SocketKey> {

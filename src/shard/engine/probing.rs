@@ -75,7 +75,7 @@ impl Probing {
                 }
             };
             match probe {
-                Probe::Probe => {
+                Probe::Ask => {
                     let head = frame::encode_head(Opcode::Text, true, PROBE_ANSWER.len());
                     cx.hall.write(key, &[&head, PROBE_ANSWER]);
                     cx.hall.command(Command::Probed {

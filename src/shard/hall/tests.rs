@@ -4,8 +4,8 @@ use crate::shard::mailbox::{Mailbox, mailbox};
 
 /// The halls of a server of two cores, with their mailboxes.
 fn two() -> [(Hall, Mailbox<Mail>); 2] {
-    let (first, own_of_first) = mailbox(Box::new(|| {}));
-    let (second, own_of_second) = mailbox(Box::new(|| {}));
+    let (first, own_of_first) = mailbox(Arc::new(|| {}));
+    let (second, own_of_second) = mailbox(Arc::new(|| {}));
     let addresses: Arc<[_]> = Arc::from([first, second]);
     let hall = |core| {
         let outbox = Outbox::new(core, addresses.clone());

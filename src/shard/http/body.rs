@@ -15,10 +15,6 @@ pub(crate) enum Body {
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>),
 }
 
-impl Body {
-    pub(crate) const EMPTY: Body = Body::Full(Bytes::new());
-}
-
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
         Body::Full(bytes.into())

@@ -46,7 +46,7 @@ impl World {
             let bell = bell.clone();
             with_capacity(
                 plan.capacity,
-                Box::new(move || bell.store(true, Ordering::SeqCst)),
+                Arc::new(move || bell.store(true, Ordering::SeqCst)),
             )
         });
         let (server, parts) = fixture::cores(stage::builder(plan), mailboxes.collect());
@@ -150,7 +150,7 @@ impl Core {
     fn fall_asleep(&mut self) -> bool {
         let rest = !self.pace.more && !self.hall.wants_turn();
         let shard = self.shard.as_ref();
-        self.asleep = rest && shard.is_some_and(|shard| shard.mailbox().fall_asleep());
+        self.asleep = rest && shard.is_some_and(Shard::fall_asleep);
         self.asleep
     }
 

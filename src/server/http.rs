@@ -1,0 +1,249 @@
+//! What is served over HTTP: Engine.IO, the client script, pages, the openings of WebSockets, and the user's own service for the rest.
+
+pub(crate) mod compress;
+pub(crate) mod engine;
+pub(crate) mod fallback;
+pub(crate) mod options;
+pub(crate) mod script;
+pub(crate) mod upgrade;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::local::Local;
+use super::route::Place;
+use super::task;
+use crate::shard::application::Door;
+use crate::shard::call::{Above, Call, Opening, Takeover};
+use crate::shard::hall::Hall;
+use crate::shard::handshake::Handshake;
+use crate::shard::http::{Answering, Body, Cut, Peer};
+use crate::wire::handshake::{self, Refusal};
+use crate::wire::http as wire;
+
+use engine::{Port, Served, insert, respond};
+
+impl Port for Rc<Hall> {
+    fn call(&self, call: Call) {
+        Hall::call(self, call);
+    }
+}
+
+const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
+const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
+const ORIGIN: Refusal = Refusal::new(403, "Pages of this origin may not connect here.");
+const TARGET: Refusal = Refusal::new(
+    400,
+    "The request target must be a path, or a URL with http or https.",
+);
+const HOST: Refusal = Refusal::new(
+    400,
+    "Send exactly one Host header with the name of this server.",
+);
+
+/// Where the first request of a connection leads, if it asks for a WebSocket and nothing has to be waited for.
+pub(crate) fn door(
+    local: &Local,
+    request: &wire::Request<'_>,
+    handshake: impl Fn() -> Handshake,
+) -> Door {
+    let shared = local.shared();
+    match shared.routes.find(request.path) {
+        Place::Engine(above) => engine_door(local, request, above, handshake),
+        Place::WebSocket {
+            number,
+            scope,
+            protocols,
+            origins,
+        } => {
+            if !upgrade::is_from(request.headers("origin"), origins) {
+                return Door::Refused(ORIGIN);
+            }
+            match upgrade::encode(request, protocols, &http::HeaderMap::new()) {
+                Ok(answer) => Door::Plain {
+                    number,
+                    scope: scope.clone(),
+                    answer,
+                },
+                Err(refusal) => Door::Refused(refusal),
+            }
+        }
+        Place::Page { .. } | Place::Nowhere => Door::Http,
+    }
+}
+
+/// A new session on a WebSocket. With a session to take over, a gate to ask or an error to explain it is HTTP's.
+fn engine_door(
+    local: &Local,
+    request: &wire::Request<'_>,
+    above: Above,
+    handshake: impl Fn() -> Handshake,
+) -> Door {
+    let options = &local.shared().engine;
+    let checked = engine::Query::read(request.query, options).and_then(|query| {
+        query.check_opening(request.method, true)?;
+        Ok((query.revision()?, query))
+    });
+    let Ok((revision, query)) = checked else {
+        return Door::Http;
+    };
+    if query.sid().is_some() || options.has_gate() || options.cors.is_some() {
+        return Door::Http;
+    }
+    let handshake = handshake();
+    let mut headers = http::HeaderMap::new();
+    options.run_hooks(&handshake, true, &mut headers);
+    match upgrade::encode(request, &[], &headers) {
+        Ok(answer) => Door::Engine {
+            opening: Box::new(Opening {
+                above,
+                name: options.name(&handshake),
+                handshake,
+                revision,
+                base64_only: query.base64_only(),
+            }),
+            answer,
+        },
+        Err(refusal) => Door::Refused(refusal),
+    }
+}
+
+/// Answers one request.
+pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) -> Answering {
+    let (local, from) = (local.clone(), from.clone());
+    Box::pin(async move {
+        // RFC 9112 §3.2.
+        if request.version() == http::Version::HTTP_11 && !has_host(&request) {
+            return Ok(refusal(&HOST).map(Body::Full));
+        }
+        // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
+        if !request.uri().path().starts_with('/') {
+            return Ok(refusal(&TARGET).map(Body::Full));
+        }
+        let place = local.shared().routes.find(request.uri().path());
+        match place {
+            Place::Engine(above) => serve_engine(&local, request, above, &from).await,
+            Place::WebSocket { .. } => Ok(open_websocket(&local, &request, &from).map(Body::Full)),
+            Place::Page { content_type, body } => {
+                Ok(page(request.method(), content_type, body).map(Body::Full))
+            }
+            Place::Nowhere => match &local.shared().served.fallback {
+                Some(fallback) => fallback.serve(&local, request, &from).await,
+                None => Ok(nothing_here(&request).map(Body::Full)),
+            },
+        }
+    })
+}
+
+async fn serve_engine(
+    local: &Rc<Local>,
+    request: Request<Incoming>,
+    above: Above,
+    from: &Peer,
+) -> Result<Response<Body>, Cut> {
+    let (head, body) = request.into_parts();
+    let request = engine::Request {
+        options: &local.shared().engine,
+        port: local.hall_of(),
+        scripts: local.shared().served.scripts_for(&above),
+        prefix: &local.shared().served.script_prefix,
+        above,
+        head,
+        peer: from.address,
+        now_ms: local.shared().now_ms(),
+    };
+    // The gate is the user's code, and may wait for what the runtime brings.
+    let served = request.serve(body);
+    let served = if local.shared().engine.has_gate() {
+        task::counted(local.hall_of().clone(), served).await
+    } else {
+        served.await
+    };
+    match served {
+        Served::Answer(response) => Ok(response.map(Body::Full)),
+        Served::TakeOver(response, takeover) => {
+            from.take_over(takeover);
+            Ok(response.map(Body::Full))
+        }
+        Served::Cut => Err(Cut),
+    }
+}
+
+/// A plain WebSocket on a connection that has spoken HTTP before.
+fn open_websocket(local: &Local, request: &Request<Incoming>, from: &Peer) -> Response<Bytes> {
+    let Place::WebSocket {
+        number,
+        scope,
+        protocols,
+        origins,
+    } = local.shared().routes.find(request.uri().path())
+    else {
+        return refusal(&NOT_FOUND);
+    };
+    let asked = request.headers().get_all(header::ORIGIN);
+    if !upgrade::is_from(asked.iter().map(HeaderValue::as_bytes), origins) {
+        return refusal(&ORIGIN);
+    }
+    let head = engine::head_of_request(request);
+    match upgrade::accept(&head, protocols) {
+        Ok(response) => {
+            from.take_over(Takeover::Plain {
+                number,
+                scope: scope.clone(),
+                handshake: Handshake::new(&head, from.address, local.shared().now_ms()),
+            });
+            response
+        }
+        Err(refused) => refusal(&refused),
+    }
+}
+
+/// What asks for another protocol is not served in this one: its connection ends.
+fn nothing_here<B>(request: &Request<B>) -> Response<Bytes> {
+    let mut response = refusal(&NOT_FOUND);
+    if engine::is_websocket(request.headers()) {
+        insert(response.headers_mut(), "connection", b"close");
+    }
+    response
+}
+
+fn has_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => handshake::is_authority(host.as_bytes()),
+        _ => false,
+    }
+}
+
+fn page(method: &Method, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    match *method {
+        // hyper leaves the body of an answer to HEAD out, and tells its length.
+        Method::GET | Method::HEAD => respond(StatusCode::OK, Some(content_type), body),
+        _ => refusal(&METHOD),
+    }
+}
+
+/// An answer that says what is wrong.
+pub(crate) fn refusal(refusal: &Refusal) -> Response<Bytes> {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let body = Bytes::from_static(refusal.reason.as_bytes());
+    let mut response = respond(status, Some("text/plain; charset=utf-8"), body);
+    let headers = response.headers_mut();
+    match refusal.status {
+        // RFC 9110 §15.5.22 and §7.8: a 426 names the protocol, and Connection names Upgrade.
+        426 => {
+            insert(headers, "connection", b"close, Upgrade");
+            insert(headers, "upgrade", b"websocket");
+            insert(headers, "sec-websocket-version", b"13");
+        }
+        // RFC 9110 §15.5.6: a 405 names what is allowed.
+        405 => insert(headers, "allow", b"GET, HEAD"),
+        400 => insert(headers, "connection", b"close"),
+        _ => {}
+    }
+    response
+}

@@ -1,0 +1,116 @@
+//! What a server was told about Engine.IO over HTTP, checked.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use http::header::HeaderMap;
+
+use crate::shard::handshake::Handshake;
+use crate::wire::cookie::Cookie;
+use crate::wire::cors::Cors;
+
+/// Why [`Builder::allow_request`](crate::Builder::allow_request) refuses a client: the message that it is answered with, by default "Forbidden".
+///
+/// ```
+/// use ringhall::Forbidden;
+/// let refused = Forbidden::new("come back tomorrow");
+/// assert_eq!(refused.to_string(), "come back tomorrow");
+/// assert_eq!(Forbidden::default().to_string(), "Forbidden");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forbidden(pub(crate) Option<String>);
+
+impl Forbidden {
+    /// With this message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Forbidden(Some(message.into()))
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().unwrap_or("Forbidden"))
+    }
+}
+
+impl std::error::Error for Forbidden {}
+
+/// The future of a gate.
+pub(crate) type Asked = Pin<Box<dyn Future<Output = Result<(), Forbidden>> + Send>>;
+/// Lets clients in or refuses them.
+pub(crate) type Gate = Box<dyn Fn(Handshake) -> Asked + Send + Sync>;
+/// Adds headers to answers.
+pub(crate) type Hook = Box<dyn Fn(&Handshake, &mut HeaderMap) + Send + Sync>;
+/// Chooses names for sessions.
+pub(crate) type Namer = Box<dyn Fn(&Handshake) -> Option<String> + Send + Sync>;
+
+/// See the module's text.
+pub(crate) struct Options {
+    pub(crate) polling: bool,
+    pub(crate) websocket: bool,
+    pub(crate) allow_eio3: bool,
+    /// The longest body of a POST, in bytes.
+    pub(crate) payload_max: usize,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) cookie: Option<Cookie>,
+    /// Answers of so many bytes are compressed.
+    pub(crate) compression: Option<usize>,
+    pub(crate) hooks: Hooks,
+}
+
+/// The user's code.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) gate: Option<Gate>,
+    pub(crate) initial_headers: Option<Hook>,
+    pub(crate) headers: Option<Hook>,
+    pub(crate) namer: Option<Namer>,
+}
+
+impl Options {
+    pub(crate) fn has_gate(&self) -> bool {
+        self.hooks.gate.is_some()
+    }
+
+    pub(crate) fn ask_gate(&self, handshake: &Handshake) -> Option<Asked> {
+        self.hooks.gate.as_ref().map(|gate| gate(handshake.clone()))
+    }
+
+    pub(crate) fn has_hooks(&self) -> bool {
+        self.hooks.initial_headers.is_some() || self.hooks.headers.is_some()
+    }
+
+    /// `opens`: this is the first answer of a session.
+    pub(crate) fn run_hooks(&self, handshake: &Handshake, opens: bool, headers: &mut HeaderMap) {
+        if let Some(hook) = self.hooks.initial_headers.as_ref().filter(|_| opens) {
+            hook(handshake, headers);
+        }
+        if let Some(hook) = &self.hooks.headers {
+            hook(handshake, headers);
+        }
+    }
+
+    /// The application's part of a session's name.
+    pub(crate) fn name(&self, handshake: &Handshake) -> Option<Box<str>> {
+        let name = self
+            .hooks
+            .namer
+            .as_ref()
+            .and_then(|namer| namer(handshake))?;
+        // It goes into URLs, cookies and JSON.
+        let is_plain = name.len() <= NAME_MAX
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte));
+        if !is_plain {
+            log::warn!(
+                "a session was given the name {name:?} (`session_name`): names are of at most {NAME_MAX} letters, digits and -_~; it goes without"
+            );
+        }
+        is_plain.then(|| name.into())
+    }
+}
+
+/// The longest name that an application may give a session, in bytes.
+const NAME_MAX: usize = 64;
