@@ -2,10 +2,10 @@
 //!
 //! The program, on the path `/engine.io`, which speaks Engine.IO alone. Messages it knows are orders: `burst N` has it say `0` to `N-1`, `big N` a
 //! text of so many `x`, `bin` the bytes 1, 2, 3, 4; `close` has it close the session; `log` has it say how sessions ended, as a JSON array of
-//! `SID REASON`. It sends back every other one.
+//! `WHO REASON`, where `WHO` is that parameter of the request that opened the session. It sends back every other one.
 //!
 //! On `/socket.io`, events: `echo` is acknowledged with its argument; `burst` N emits `n` 0 to N-1; `volatile` emits `v`, if that can be said at
-//! once, and `said`, which can wait; `leave` disconnects, with its argument as `close`; `log` is acknowledged with how sockets ended, as above.
+//! once, and `said`, which can wait; `leave` disconnects, with its argument as `close`; `log` is acknowledged with how sockets ended, `ID REASON`.
 //! `/` is a page that says `hello`.
 
 use std::io::{BufRead, BufReader};
@@ -171,7 +171,10 @@ impl Bed {
             };
         }
         let mut node = Command::new("node")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/polling/reference.mjs"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/polling/reference.mjs"
+            ))
             .arg(setup.to_json().to_string())
             .stdout(Stdio::piped())
             .spawn()
@@ -212,8 +215,8 @@ impl Bed {
         panic!("200 connections, and none on core {core}");
     }
 
-    /// How the session `sid` ended, which is waited for.
-    pub(crate) fn reason_of(&self, sid: &str) -> String {
+    /// How the session that was opened by `who` ended, which is waited for.
+    pub(crate) fn reason_of(&self, who: &str) -> String {
         let mut watcher = self.connect();
         watcher.upgrade(ENGINE_WEBSOCKET);
         watcher.hear();
@@ -224,7 +227,7 @@ impl Bed {
             };
             let log: Vec<String> = serde_json::from_str(&log[1..]).unwrap();
             log.iter()
-                .find_map(|line| line.strip_prefix(sid)?.strip_prefix(' '))
+                .find_map(|line| line.strip_prefix(who)?.strip_prefix(' '))
                 .map(str::to_owned)
         })
     }

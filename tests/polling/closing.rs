@@ -84,14 +84,14 @@ fn what_waits_is_said_before_a_session_closes() {
 #[test]
 fn a_websocket_is_closed_without_a_code_and_after_what_waits() {
     on_cores(&Setup::default(), |bed, layout| {
-        let (mut websocket, sid) = open_websocket(bed, layout.websocket);
+        let (mut websocket, _, who) = open_websocket(bed, layout.websocket);
         websocket.say("4burst 3");
         websocket.say("4close");
         websocket.hear_all(["40", "41", "42"]);
         assert_eq!(websocket.hear(), Frame::Close(None));
         websocket.send(frame(CLOSE, &[]));
         assert_eq!(websocket.hear(), Frame::End);
-        assert_eq!(bed.reason_of(&sid), "forced close");
+        assert_eq!(bed.reason_of(&who), "forced close");
         // After an upgrade it is the same.
         let mut session = Session::open_on(bed, layout);
         session.push("4a");
@@ -115,11 +115,11 @@ fn rules_are_the_same_on_a_websocket() {
         (frame(0x83, b""), "transport error"),
         (frame(CLOSE, &[3, 232]), "transport close"),
     ] {
-        let (mut websocket, sid) = open_websocket(&bed, 0);
+        let (mut websocket, _, who) = open_websocket(&bed, 0);
         websocket.send(&bytes);
         websocket.hear_end();
         eprintln!("{bytes:?}");
-        let ended = bed.reason_of(&sid);
+        let ended = bed.reason_of(&who);
         assert_eq!(ended, reason, "{bytes:?}");
     }
 }
@@ -141,7 +141,11 @@ fn a_server_that_ends_lets_nobody_wait() {
             let mut wire = bed.connect();
             match n % 3 {
                 0 => wire.send(crate::wire::request("GET", &target, "")),
-                1 => wire.send(crate::wire::request("POST", &target, "Content-Length: 5\r\n")),
+                1 => wire.send(crate::wire::request(
+                    "POST",
+                    &target,
+                    "Content-Length: 5\r\n",
+                )),
                 _ => {
                     wire.upgrade(&target.replace("polling", "websocket"));
                 }

@@ -24,12 +24,17 @@ fn inflated(answer: &Response) -> String {
 fn poll(bed: &Bed, length: usize, accept: Option<&str>) -> Response {
     let mut session = Session::open(bed);
     session.push(format!("4big {}", length - 1));
-    let headers = accept.map_or(String::new(), |accept| format!("Accept-Encoding: {accept}\r\n"));
+    let headers = accept.map_or(String::new(), |accept| {
+        format!("Accept-Encoding: {accept}\r\n")
+    });
     let target = session.target().to_owned();
     let answer = session.get.ask(request("GET", &target, &headers));
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(inflated(&answer).len(), length, "{accept:?}");
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; charset=UTF-8")
+    );
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     session.echoes();
     answer
@@ -77,11 +82,17 @@ fn the_threshold_is_a_setting_and_so_is_none() {
         compression: Some(10),
         ..Setup::default()
     });
-    assert_eq!(poll(&low, 100, Some("gzip")).header("content-encoding"), Some("gzip"));
+    assert_eq!(
+        poll(&low, 100, Some("gzip")).header("content-encoding"),
+        Some("gzip")
+    );
     assert_eq!(poll(&low, 9, Some("gzip")).header("content-encoding"), None);
     let none = Bed::start(&Setup {
         compression: None,
         ..Setup::default()
     });
-    assert_eq!(poll(&none, 100_000, Some("gzip")).header("content-encoding"), None);
+    assert_eq!(
+        poll(&none, 100_000, Some("gzip")).header("content-encoding"),
+        None
+    );
 }

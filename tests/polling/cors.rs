@@ -35,7 +35,10 @@ fn answers(bed: &Bed, origin: &str) -> Vec<(&'static str, Response)> {
     let refused = ask("GET", "/engine.io/?EIO=4&transport=tobi");
     let unknown = ask("GET", &format!("{ENGINE}&sid=tobi"));
     let method = ask("POST", "/socket.io/?EIO=4&transport=polling");
-    assert_eq!((refused.status, unknown.status, method.status), (400, 400, 400));
+    assert_eq!(
+        (refused.status, unknown.status, method.status),
+        (400, 400, 400)
+    );
     vec![
         ("an opening", opened),
         ("a POST", pushed),
@@ -50,7 +53,10 @@ fn answers(bed: &Bed, origin: &str) -> Vec<(&'static str, Response)> {
 fn without_cors_there_is_no_header_and_everybody_is_served() {
     let bed = bed(None);
     for (what, answer) in answers(&bed, THERE) {
-        assert!(!answer.head.to_lowercase().contains("access-control"), "{what}");
+        assert!(
+            !answer.head.to_lowercase().contains("access-control"),
+            "{what}"
+        );
         assert!(!varies(&answer, "origin"), "{what}");
     }
 }
@@ -59,9 +65,17 @@ fn without_cors_there_is_no_header_and_everybody_is_served() {
 fn any_origin_is_a_star_and_varies_on_nothing() {
     let bed = bed(Sharing::with(Origin::Any));
     for (what, answer) in answers(&bed, THERE) {
-        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{what}");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("*"),
+            "{what}"
+        );
         assert!(!varies(&answer, "origin"), "{what}");
-        assert_eq!(answer.header("access-control-allow-methods"), None, "{what}");
+        assert_eq!(
+            answer.header("access-control-allow-methods"),
+            None,
+            "{what}"
+        );
     }
 }
 
@@ -112,7 +126,10 @@ fn a_preflight_is_answered_for_every_target() {
         for (name, value) in [
             ("access-control-allow-origin", THERE),
             ("access-control-allow-credentials", "true"),
-            ("access-control-allow-methods", "GET,HEAD,PUT,PATCH,POST,DELETE"),
+            (
+                "access-control-allow-methods",
+                "GET,HEAD,PUT,PATCH,POST,DELETE",
+            ),
             ("access-control-allow-headers", "x-one,content-type"),
             ("access-control-max-age", "600"),
         ] {
@@ -127,7 +144,10 @@ fn a_preflight_is_answered_for_every_target() {
         ..Sharing::with(Origin::Any).unwrap()
     }));
     let answer = named.connect().ask(request("OPTIONS", ENGINE, asks));
-    assert_eq!(answer.header("access-control-allow-headers"), Some("X-Only"));
+    assert_eq!(
+        answer.header("access-control-allow-headers"),
+        Some("X-Only")
+    );
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
 }
 

@@ -18,14 +18,56 @@ fn the_gate_is_asked_after_method_and_transport_and_before_the_revision() {
     let mut wire = bed.connect();
     for (method, query, status, code, message) in [
         ("GET", "EIO=4&transport=polling&forbid", 403, 4, "Forbidden"),
-        ("GET", "EIO=4&transport=polling&forbid=no+way", 403, 4, "no way"),
-        ("GET", "EIO=4&transport=polling&forbid=%22%0a", 403, 4, "\"\n"),
+        (
+            "GET",
+            "EIO=4&transport=polling&forbid=no+way",
+            403,
+            4,
+            "no way",
+        ),
+        (
+            "GET",
+            "EIO=4&transport=polling&forbid=%22%0a",
+            403,
+            4,
+            "\"\n",
+        ),
         ("GET", "EIO=5&transport=polling&forbid", 403, 4, "Forbidden"),
-        ("GET", "EIO=5&transport=polling", 400, 5, "Unsupported protocol version"),
-        ("GET", "EIO=4&transport=tobi&forbid", 400, 0, "Transport unknown"),
-        ("GET", "EIO=4&transport=polling&forbid&sid=tobi", 400, 1, "Session ID unknown"),
-        ("POST", "EIO=4&transport=polling&forbid", 400, 2, "Bad handshake method"),
-        ("GET", "EIO=4&transport=websocket&forbid", 400, 3, "Bad request"),
+        (
+            "GET",
+            "EIO=5&transport=polling",
+            400,
+            5,
+            "Unsupported protocol version",
+        ),
+        (
+            "GET",
+            "EIO=4&transport=tobi&forbid",
+            400,
+            0,
+            "Transport unknown",
+        ),
+        (
+            "GET",
+            "EIO=4&transport=polling&forbid&sid=tobi",
+            400,
+            1,
+            "Session ID unknown",
+        ),
+        (
+            "POST",
+            "EIO=4&transport=polling&forbid",
+            400,
+            2,
+            "Bad handshake method",
+        ),
+        (
+            "GET",
+            "EIO=4&transport=websocket&forbid",
+            400,
+            3,
+            "Bad request",
+        ),
     ] {
         for path in ["/socket.io/?", "/engine.io/?"] {
             let request = request(method, &format!("{path}{query}"), "");
@@ -64,9 +106,12 @@ fn hooks_add_headers_to_the_first_answer_and_to_all_but_errors() {
         ..Setup::default()
     };
     on_cores(&setup, |bed, layout| {
-        let initial = |answer: &crate::wire::Response| answer.header("x-initial").map(str::to_owned);
+        let initial =
+            |answer: &crate::wire::Response| answer.header("x-initial").map(str::to_owned);
         let every = |answer: &crate::wire::Response| answer.header("x-every").map(str::to_owned);
-        let opened = bed.connect_to(layout.home).get("/engine.io/?EIO=4&transport=polling&tag=a");
+        let opened = bed
+            .connect_to(layout.home)
+            .get("/engine.io/?EIO=4&transport=polling&tag=a");
         assert_eq!(initial(&opened).as_deref(), Some("a"));
         assert_eq!(every(&opened).as_deref(), Some("a"));
         let sid = sid_of(opened.text());
@@ -75,20 +120,39 @@ fn hooks_add_headers_to_the_first_answer_and_to_all_but_errors() {
         let polled = bed.connect_to(layout.get).get(&target);
         assert_eq!(polled.text(), "4x");
         for answer in [&pushed, &polled] {
-            assert_eq!((initial(answer), every(answer).as_deref()), (None, Some("b")));
+            assert_eq!(
+                (initial(answer), every(answer).as_deref()),
+                (None, Some("b"))
+            );
         }
         let mut websocket = bed.connect_to(layout.websocket);
         let upgraded = websocket.upgrade(&target.replace("polling", "websocket"));
-        assert_eq!((initial(&upgraded), every(&upgraded).as_deref()), (None, Some("b")));
-        let direct = bed.connect().upgrade("/engine.io/?EIO=4&transport=websocket&tag=c");
+        assert_eq!(
+            (initial(&upgraded), every(&upgraded).as_deref()),
+            (None, Some("b"))
+        );
+        let direct = bed
+            .connect()
+            .upgrade("/engine.io/?EIO=4&transport=websocket&tag=c");
         assert_eq!(initial(&direct).as_deref(), Some("c"));
         assert_eq!(every(&direct).as_deref(), Some("c"));
-        for target in ["/engine.io/?EIO=4&transport=tobi&tag=d", "/engine.io/?EIO=5&transport=polling&tag=d"] {
+        for target in [
+            "/engine.io/?EIO=4&transport=tobi&tag=d",
+            "/engine.io/?EIO=5&transport=polling&tag=d",
+        ] {
             let refused = bed.connect().get(target);
-            assert_eq!((refused.status, initial(&refused), every(&refused)), (400, None, None));
+            assert_eq!(
+                (refused.status, initial(&refused), every(&refused)),
+                (400, None, None)
+            );
         }
-        let refused = bed.connect().ask(request("GET", "/engine.io/?tag=d", UPGRADE));
-        assert_eq!((refused.status, initial(&refused), every(&refused)), (400, None, None));
+        let refused = bed
+            .connect()
+            .ask(request("GET", "/engine.io/?tag=d", UPGRADE));
+        assert_eq!(
+            (refused.status, initial(&refused), every(&refused)),
+            (400, None, None)
+        );
     });
 }
 
@@ -114,11 +178,20 @@ fn the_cookie_comes_with_the_first_answer_on_polling_alone() {
         let pushed = bed.connect().ask(method);
         let polled = bed.connect().ask(request("GET", &target, &cookies));
         assert!(polled.text().starts_with(body));
-        assert_eq!((pushed.header("set-cookie"), polled.header("set-cookie")), (None, None));
-        let direct = bed.connect().upgrade(&format!("{path}?EIO=4&transport=websocket"));
+        assert_eq!(
+            (pushed.header("set-cookie"), polled.header("set-cookie")),
+            (None, None)
+        );
+        let direct = bed
+            .connect()
+            .upgrade(&format!("{path}?EIO=4&transport=websocket"));
         assert_eq!(direct.header("set-cookie"), None);
         // It is told, and never read: without a sid this is a new session.
-        let another = bed.connect().ask(request("GET", &format!("{path}?EIO=4&transport=polling"), &cookies));
+        let another = bed.connect().ask(request(
+            "GET",
+            &format!("{path}?EIO=4&transport=polling"),
+            &cookies,
+        ));
         assert_ne!(sid_of(another.text()), sid);
     }
     let refused = bed.connect().get("/engine.io/?EIO=4&transport=tobi");
@@ -129,13 +202,24 @@ fn the_cookie_comes_with_the_first_answer_on_polling_alone() {
 fn browsers_that_guess_are_told_not_to() {
     let bed = Bed::plain();
     let agents = [
-        ("Mozilla/5.0 (compatible;MSIE 8.0; Windows NT 6.0; Trident/4.0)", Some("0")),
-        ("Mozilla/5.0 (Windows NT 6.3; Trident/7.0; rv:11.0) like Gecko", Some("0")),
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", None),
+        (
+            "Mozilla/5.0 (compatible;MSIE 8.0; Windows NT 6.0; Trident/4.0)",
+            Some("0"),
+        ),
+        (
+            "Mozilla/5.0 (Windows NT 6.3; Trident/7.0; rv:11.0) like Gecko",
+            Some("0"),
+        ),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            None,
+        ),
     ];
     for (agent, protection) in agents {
         let headers = format!("User-Agent: {agent}\r\n");
-        let opened = bed.connect().ask(request("GET", crate::bed::ENGINE, &headers));
+        let opened = bed
+            .connect()
+            .ask(request("GET", crate::bed::ENGINE, &headers));
         assert_eq!(opened.header("x-xss-protection"), protection, "{agent}");
     }
     assert!(is_node() || bed.connect().get("/").header("x-xss-protection").is_none());

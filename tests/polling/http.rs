@@ -11,7 +11,12 @@ fn a_connection_stays_open_unless_somebody_wants_it_closed() {
     let bed = Bed::plain();
     let mut wire = bed.connect();
     for _ in 0..3 {
-        for (target, status) in [("/", 200), (ENGINE, 200), ("/nowhere", 404), ("/engine.io/", 400)] {
+        for (target, status) in [
+            ("/", 200),
+            (ENGINE, 200),
+            ("/nowhere", 404),
+            ("/engine.io/", 400),
+        ] {
             assert_eq!(wire.get(target).status, status, "{target}");
         }
     }
@@ -29,7 +34,11 @@ fn http_1_0_is_served_and_closed() {
     for target in ["/", ENGINE, "/engine.io/"] {
         let mut wire = bed.connect();
         let answer = wire.ask(format!("GET {target} HTTP/1.0\r\n\r\n"));
-        assert_eq!(answer.status, if target == "/engine.io/" { 400 } else { 200 }, "{target}");
+        assert_eq!(
+            answer.status,
+            if target == "/engine.io/" { 400 } else { 200 },
+            "{target}"
+        );
         wire.expect_end();
     }
     // Unless it is asked for.
@@ -46,7 +55,11 @@ fn http_1_0_is_served_and_closed() {
 #[test]
 fn a_head_may_come_in_any_pieces() {
     let bed = Bed::plain();
-    let whole = request("GET", "/engine.io/?EIO=4&transport=tobi", "X-Some: thing\r\n");
+    let whole = request(
+        "GET",
+        "/engine.io/?EIO=4&transport=tobi",
+        "X-Some: thing\r\n",
+    );
     let mut wire = bed.connect();
     for cut in 1..whole.len() {
         let (a, b) = whole.split_at(cut);
@@ -77,7 +90,11 @@ fn a_head_has_limits() {
     let bed = Bed::plain();
     let long = |length: usize| request("GET", ENGINE, &format!("X: {}\r\n", "y".repeat(length)));
     assert_eq!(bed.connect().ask(long(14_000)).status, 200);
-    for (method, upgrade) in [("GET", ""), ("POST", "Content-Length: 2\r\n"), ("GET", UPGRADE)] {
+    for (method, upgrade) in [
+        ("GET", ""),
+        ("POST", "Content-Length: 2\r\n"),
+        ("GET", UPGRADE),
+    ] {
         let mut wire = bed.connect();
         let headers = format!("{upgrade}X: {}\r\n", "y".repeat(20_000));
         wire.try_send(request(method, ENGINE, &headers));
@@ -96,7 +113,11 @@ fn a_head_has_limits() {
         assert_eq!(wire.response().status, 431);
         wire.expect_end();
         let mut wire = bed.connect();
-        wire.try_send(request("GET", &format!("{ENGINE}&x={}", "y".repeat(9000)), ""));
+        wire.try_send(request(
+            "GET",
+            &format!("{ENGINE}&x={}", "y".repeat(9000)),
+            "",
+        ));
         assert!(matches!(wire.response().status, 414 | 431));
         wire.expect_end();
     }
@@ -109,7 +130,12 @@ fn a_head_that_never_ends_is_given_up() {
         handshake_timeout_ms: 300,
         ..Setup::default()
     });
-    for begin in ["", "G", "GET / HTTP/1.1\r\nHost: x\r\n", "POST /engine.io/ HTTP/1.1\r\nX"] {
+    for begin in [
+        "",
+        "G",
+        "GET / HTTP/1.1\r\nHost: x\r\n",
+        "POST /engine.io/ HTTP/1.1\r\nX",
+    ] {
         if begin.is_empty() && is_node() {
             continue;
         }
@@ -146,7 +172,10 @@ fn a_head_that_never_ends_is_given_up() {
 fn a_body_that_nobody_reads_does_not_become_a_request() {
     let bed = Bed::plain();
     let inner = request("GET", "/", "");
-    for target in ["/engine.io/?EIO=4&transport=polling", "/engine.io/?EIO=4&transport=polling&sid=tobi"] {
+    for target in [
+        "/engine.io/?EIO=4&transport=polling",
+        "/engine.io/?EIO=4&transport=polling&sid=tobi",
+    ] {
         let mut wire = bed.connect();
         wire.send(post(target, &inner));
         assert_eq!(wire.response().status, 400);
@@ -163,7 +192,10 @@ fn a_body_that_nobody_reads_does_not_become_a_request() {
 fn a_get_may_have_a_body_and_it_is_skipped() {
     let bed = Bed::plain();
     let mut wire = bed.connect();
-    let opened = wire.ask(format!("{}4no", request("GET", ENGINE, "Content-Length: 3\r\n")));
+    let opened = wire.ask(format!(
+        "{}4no",
+        request("GET", ENGINE, "Content-Length: 3\r\n")
+    ));
     assert_eq!(opened.status, 200);
     let target = format!("{ENGINE}&sid={}", crate::bed::sid_of(opened.text()));
     assert_eq!(wire.ask(post(&target, "4yes")).text(), "ok");
@@ -175,7 +207,9 @@ fn a_request_behind_a_held_get_waits() {
     let bed = Bed::plain();
     let mut session = Session::open(&bed);
     let poll = request("GET", session.target(), "");
-    session.get.send([poll.as_bytes(), request("GET", "/", "").as_bytes()].concat());
+    session
+        .get
+        .send([poll.as_bytes(), request("GET", "/", "").as_bytes()].concat());
     session.push("4first");
     assert_eq!(session.end_poll(), "4first");
     assert_eq!(session.get.response().text(), "hello");

@@ -13,7 +13,10 @@ fn a_get_is_held_until_there_is_something_to_say() {
         session.push("4late");
         let answer = session.get.response();
         assert_eq!((answer.status, answer.text()), (200, "4late"));
-        assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; charset=UTF-8")
+        );
         assert_eq!(answer.header("content-length"), Some("5"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     });
@@ -50,7 +53,15 @@ fn a_large_answer_comes_whole() {
 fn text_survives_as_it_is() {
     let bed = Bed::plain();
     let mut session = Session::open(&bed);
-    for text in ["4", "4é😀\u{0}\u{7f}\u{2028}", "4\n\r\n", "4b", "4\u{fffd}", "40", "46"] {
+    for text in [
+        "4",
+        "4é😀\u{0}\u{7f}\u{2028}",
+        "4\n\r\n",
+        "4b",
+        "4\u{fffd}",
+        "40",
+        "46",
+    ] {
         session.push(text);
         assert_eq!(session.poll(), text);
     }
@@ -60,7 +71,12 @@ fn text_survives_as_it_is() {
 fn binary_is_base64_on_polling_whatever_the_client_takes() {
     let bed = Bed::plain();
     for b64 in ["", "&b64=1", "&b64=true", "&b64=0"] {
-        let layout = crate::bed::Layout { home: 0, get: 0, post: 0, websocket: 0 };
+        let layout = crate::bed::Layout {
+            home: 0,
+            get: 0,
+            post: 0,
+            websocket: 0,
+        };
         let mut session = Session::open_at(&bed, &format!("{ENGINE}{b64}"), layout);
         session.push("4bin");
         assert_eq!(session.poll(), "bAQIDBA==");
@@ -212,7 +228,10 @@ fn pongs_keep_a_session_alive_and_a_ping_of_the_client_ends_it() {
         }
         let pinged = session.try_push("2");
         // Node answers `ok`, others need not.
-        assert!(is_node() || matches!(pinged.status, 200 | 400), "{pinged:?}");
+        assert!(
+            is_node() || matches!(pinged.status, 200 | 400),
+            "{pinged:?}"
+        );
         session.ended_with("transport error");
     });
 }

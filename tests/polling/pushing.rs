@@ -69,7 +69,11 @@ fn a_second_post_gets_400_and_ends_the_session() {
         let target = session.target().to_owned();
         // The server has begun to read when it says so (RFC 9110 §10.1.1).
         let mut first = bed.connect_to(layout.get);
-        first.send(request("POST", &target, "Content-Length: 5\r\nExpect: 100-continue\r\n"));
+        first.send(request(
+            "POST",
+            &target,
+            "Content-Length: 5\r\nExpect: 100-continue\r\n",
+        ));
         assert_eq!(first.response().status, 100);
         first.send("4");
         let second = session.try_push("4never");
@@ -102,7 +106,18 @@ fn a_post_that_is_broken_off_ends_the_session_at_once() {
 #[test]
 fn a_packet_that_is_none_ends_the_session_after_those_before_it() {
     on_cores(&Setup::default(), |bed, layout| {
-        for bad in ["", "\x1e", "7", "x", "4a\x1e", "4a\x1e\x1e4b", "4a\x1eabc\x1e4b", "\x1e4a", "9probe", "\u{e9}"] {
+        for bad in [
+            "",
+            "\x1e",
+            "7",
+            "x",
+            "4a\x1e",
+            "4a\x1e\x1e4b",
+            "4a\x1eabc\x1e4b",
+            "\x1e4a",
+            "9probe",
+            "\u{e9}",
+        ] {
             let mut session = Session::open_on(bed, layout);
             session.push("4before");
             assert_eq!(session.poll(), "4before");
@@ -111,8 +126,7 @@ fn a_packet_that_is_none_ends_the_session_after_those_before_it() {
             assert_eq!(session.end_poll(), "4held");
             let answer = session.try_push(bad);
             assert!(matches!(answer.status, 200 | 400), "{bad:?}: {answer:?}");
-            let sid = session.sid.clone();
-            let reason = bed.reason_of(&sid);
+            let reason = bed.reason_of(&session.who);
             assert_eq!(reason, "parse error", "{bad:?}");
             session.is_unknown();
         }
@@ -122,12 +136,23 @@ fn a_packet_that_is_none_ends_the_session_after_those_before_it() {
 #[test]
 fn packets_before_the_bad_one_are_delivered() {
     let bed = Bed::plain();
-    let mut session = Session::socket_io(&bed, Layout { home: 0, get: 0, post: 0, websocket: 0 });
+    let mut session = Session::socket_io(
+        &bed,
+        Layout {
+            home: 0,
+            get: 0,
+            post: 0,
+            websocket: 0,
+        },
+    );
     session.begin_poll();
     // Had the event not been handled, nothing would be said before the end.
     session.try_push("421[\"echo\",1]\x1e7");
     let said = session.end_poll();
-    assert!(said.starts_with("431[1]") || (is_node() && said == "1"), "{said}");
+    assert!(
+        said.starts_with("431[1]") || (is_node() && said == "1"),
+        "{said}"
+    );
     session.is_unknown();
 }
 
@@ -144,7 +169,9 @@ fn the_limit_counts_what_was_received_and_is_inclusive() {
         let longer = format!("{fits}y");
         session.push(&fits);
         assert_eq!(session.poll(), fits);
-        session.post.send(chunked(&target, &[&fits[..50], &fits[50..]]));
+        session
+            .post
+            .send(chunked(&target, &[&fits[..50], &fits[50..]]));
         assert_eq!(session.post.response().text(), "ok");
         assert_eq!(session.poll(), fits);
         // Bytes count, and not characters.
@@ -193,7 +220,10 @@ fn binary_bodies_are_of_another_revision() {
         "Content-Type: application/json\r\nContent-Length: 2\r\n",
         "Content-Type: application/octet-stream;x\r\nContent-Length: 2\r\n",
     ] {
-        let request = format!("{}4x", crate::wire::request("POST", session.target(), headers));
+        let request = format!(
+            "{}4x",
+            crate::wire::request("POST", session.target(), headers)
+        );
         assert_eq!(session.post.ask(request).text(), "ok", "{headers}");
         assert_eq!(session.poll(), "4x", "{headers}");
     }
@@ -202,10 +232,18 @@ fn binary_bodies_are_of_another_revision() {
 #[test]
 fn a_body_that_its_chunks_do_not_frame_is_refused() {
     let bed = Bed::plain();
-    for bad in ["zz\r\n4x\r\n0\r\n\r\n", "2\r\n4xyz\r\n0\r\n\r\n", "-2\r\n4x\r\n0\r\n\r\n"] {
+    for bad in [
+        "zz\r\n4x\r\n0\r\n\r\n",
+        "2\r\n4xyz\r\n0\r\n\r\n",
+        "-2\r\n4x\r\n0\r\n\r\n",
+    ] {
         let session = Session::open(&bed);
         let mut wire = bed.connect();
-        wire.send(request("POST", session.target(), "Transfer-Encoding: chunked\r\n"));
+        wire.send(request(
+            "POST",
+            session.target(),
+            "Transfer-Encoding: chunked\r\n",
+        ));
         wire.send(bad);
         // Whoever frames badly gets a refusal or nothing, and the connection is of no more use.
         if let Ok(answer) = wire.try_response() {
@@ -238,6 +276,9 @@ fn expect_is_answered_and_the_body_may_come_at_once() {
         let mut wire = bed.connect_to(layout.post);
         wire.send(request("POST", &format!("{ENGINE}&sid=tobi"), headers));
         let answer = wire.response();
-        assert!(answer.status == 400 || (is_node() && answer.status == 100), "{answer:?}");
+        assert!(
+            answer.status == 400 || (is_node() && answer.status == 100),
+            "{answer:?}"
+        );
     });
 }

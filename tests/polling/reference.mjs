@@ -37,7 +37,8 @@ if (hooks) {
 }
 
 raw.on('connection', (socket) => {
-  socket.on('close', (reason) => log.push(`${socket.id} ${reason}`));
+  const who = parameter(socket.request, 'who');
+  socket.on('close', (reason) => log.push(`${who} ${reason}`));
   socket.on('message', (message) => {
     const [order, number] = typeof message === 'string' ? message.split(' ') : [];
     if (order === 'burst') for (let i = 0; i < Number(number); i += 1) socket.send(String(i));

@@ -14,12 +14,22 @@ const VERSION: (u8, &str) = (5, "Unsupported protocol version");
 const PATHS: [&str; 2] = ["/socket.io/", "/engine.io/"];
 
 /// Asks, and expects a refusal of a request that wants no WebSocket. The connection is still good for another request.
-pub(crate) fn expect_refusal(wire: &mut Wire, request: &[u8], status: u16, code: u8, message: &str) {
+pub(crate) fn expect_refusal(
+    wire: &mut Wire,
+    request: &[u8],
+    status: u16,
+    code: u8,
+    message: &str,
+) {
     let answer = wire.ask(request);
     let what = String::from_utf8_lossy(request).into_owned();
     let body = serde_json::json!({ "code": code, "message": message }).to_string();
     assert_eq!((answer.status, answer.text()), (status, &*body), "{what}");
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json"),
+        "{what}"
+    );
 }
 
 /// The same for one that wants a WebSocket: the bare message, and the end.
@@ -27,11 +37,18 @@ pub(crate) fn expect_raw_refusal(bed: &Bed, method: &str, target: &str, message:
     let mut wire = bed.connect();
     let answer = wire.ask(request(method, target, UPGRADE));
     let what = format!("{method} {target}");
-    assert!(answer.head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{what}: {answer:?}");
+    assert!(
+        answer.head.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+        "{what}: {answer:?}"
+    );
     assert_eq!(answer.text(), message, "{what}");
     assert_eq!(answer.header("content-type"), Some("text/html"), "{what}");
     assert_eq!(answer.header("connection"), Some("close"), "{what}");
-    assert_eq!(answer.header("content-length"), Some(&*message.len().to_string()), "{what}");
+    assert_eq!(
+        answer.header("content-length"),
+        Some(&*message.len().to_string()),
+        "{what}"
+    );
     wire.expect_end();
 }
 
@@ -62,8 +79,16 @@ fn requests_without_a_session_are_refused_in_the_order_of_the_protocol() {
         ("DELETE", "?EIO=4&transport=polling&sid=tobi", SESSION),
         ("GET", "?EIO=4&transport=websocket&sid=tobi", SESSION),
         // The form of an id, and nobody's.
-        ("GET", "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA", SESSION),
-        ("GET", "?EIO=4&transport=polling&sid=______________8AAAAA", SESSION),
+        (
+            "GET",
+            "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA",
+            SESSION,
+        ),
+        (
+            "GET",
+            "?EIO=4&transport=polling&sid=______________8AAAAA",
+            SESSION,
+        ),
         ("GET", "?EIO=4&transport=polling&sid=%00", SESSION),
         ("GET", "?EIO=4&transport=polling&sid=__proto__", SESSION),
         // The session comes before the revision.
@@ -94,10 +119,17 @@ fn requests_without_a_session_are_refused_in_the_order_of_the_protocol() {
             let request = request(method, &format!("{path}{query}"), "");
             expect_refusal(&mut wire, request.as_bytes(), 400, code, message);
         }
-        wire.send(request("HEAD", &format!("{path}?EIO=4&transport=polling"), ""));
+        wire.send(request(
+            "HEAD",
+            &format!("{path}?EIO=4&transport=polling"),
+            "",
+        ));
         assert_eq!(wire.response_to_head().unwrap().status, 400);
         let opened = wire.get(&format!("{path}?EIO=4&transport=polling"));
-        assert_eq!(opened.status, 200, "it was the same connection all the time");
+        assert_eq!(
+            opened.status, 200,
+            "it was the same connection all the time"
+        );
     }
 }
 
@@ -124,7 +156,7 @@ fn requests_of_a_session_must_fit_it() {
     expect_refusal(&mut wire, request.as_bytes(), 400, TRANSPORT.0, TRANSPORT.1);
     session.echoes();
 
-    let (mut websocket, sid) = open_websocket(&bed, 0);
+    let (mut websocket, sid, _) = open_websocket(&bed, 0);
     for transport in ["polling", "websocket"] {
         let target = format!("/engine.io/?EIO=4&transport={transport}&sid={sid}");
         let request = crate::wire::request("GET", &target, "");
@@ -145,7 +177,13 @@ fn a_session_of_one_path_is_unknown_on_another() {
     let mut session = Session::open(&bed);
     let target = session.target().replace("/engine.io/", "/socket.io/");
     let request = request("GET", &target, "");
-    expect_refusal(&mut bed.connect(), request.as_bytes(), 400, SESSION.0, SESSION.1);
+    expect_refusal(
+        &mut bed.connect(),
+        request.as_bytes(),
+        400,
+        SESSION.0,
+        SESSION.1,
+    );
     session.echoes();
 }
 
@@ -172,7 +210,11 @@ fn websockets_are_refused_with_the_bare_message_and_the_end() {
             ("POST", "?EIO=4&transport=tobi", TRANSPORT),
             ("GET", "?EIO=4&transport=websocket&sid=tobi", SESSION),
             ("GET", "?EIO=9&transport=websocket&sid=tobi", SESSION),
-            ("GET", "?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA", SESSION),
+            (
+                "GET",
+                "?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA",
+                SESSION,
+            ),
             ("POST", "?EIO=4&transport=websocket", METHOD),
             ("PUT", "?EIO=4&transport=websocket&sid=", METHOD),
         ] {
@@ -182,10 +224,19 @@ fn websockets_are_refused_with_the_bare_message_and_the_end() {
             // It answers 101 first, and then the refusal as garbage.
             continue;
         }
-        for query in ["?transport=websocket", "?EIO=5&transport=websocket", "?EIO=3&transport=websocket"] {
+        for query in [
+            "?transport=websocket",
+            "?EIO=5&transport=websocket",
+            "?EIO=3&transport=websocket",
+        ] {
             expect_raw_refusal(&bed, "GET", &format!("{path}{query}"), VERSION.1);
         }
-        expect_raw_refusal(&bed, "GET", &format!("{path}?EIO=4&transport=polling"), REQUEST.1);
+        expect_raw_refusal(
+            &bed,
+            "GET",
+            &format!("{path}?EIO=4&transport=polling"),
+            REQUEST.1,
+        );
     }
     let wrong = session.websocket_target().replace("EIO=4", "EIO=3");
     expect_raw_refusal(&bed, "GET", &wrong, REQUEST.1);
@@ -212,7 +263,13 @@ fn transports_that_are_not_offered_are_unknown() {
         ..Setup::default()
     });
     let request = request("GET", ENGINE, "");
-    expect_refusal(&mut websocket.connect(), request.as_bytes(), 400, TRANSPORT.0, TRANSPORT.1);
+    expect_refusal(
+        &mut websocket.connect(),
+        request.as_bytes(),
+        400,
+        TRANSPORT.0,
+        TRANSPORT.1,
+    );
     open_websocket(&websocket, 0);
 }
 
@@ -226,14 +283,25 @@ fn the_open_packet_has_five_members_in_their_order() {
     });
     let rest = r#""pingInterval":111000,"pingTimeout":99000,"maxPayload":12345}"#;
     for path in PATHS {
-        let opened = bed.connect().get(&format!("{path}?EIO=4&transport=polling"));
+        let opened = bed
+            .connect()
+            .get(&format!("{path}?EIO=4&transport=polling"));
         let sid = sid_of(opened.text());
         assert_eq!(sid.len(), 20);
-        assert!(sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert!(
+            sid.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        );
         let open = format!(r#"0{{"sid":"{sid}","upgrades":["websocket"],{rest}"#);
         assert_eq!(opened.text(), open);
-        assert_eq!(opened.header("content-type"), Some("text/plain; charset=UTF-8"));
-        assert_eq!(opened.header("content-length"), Some(&*open.len().to_string()));
+        assert_eq!(
+            opened.header("content-type"),
+            Some("text/plain; charset=UTF-8")
+        );
+        assert_eq!(
+            opened.header("content-length"),
+            Some(&*open.len().to_string())
+        );
         assert_eq!(opened.header("cache-control"), Some("no-store"));
         assert_eq!(opened.header("set-cookie"), None);
         assert_eq!(opened.header("access-control-allow-origin"), None);
@@ -278,14 +346,21 @@ fn the_path_is_a_prefix_with_its_slash() {
     }
     // RFC 9112 §3.2.2: a server takes the absolute form, too.
     if !is_node() {
-        assert_eq!(wire.get("http://x/engine.io/?EIO=4&transport=polling").status, 200);
+        assert_eq!(
+            wire.get("http://x/engine.io/?EIO=4&transport=polling")
+                .status,
+            200
+        );
     }
     let slashless = Bed::start(&Setup {
         trailing_slash: false,
         ..Setup::default()
     });
     let mut wire = slashless.connect();
-    for target in ["/engine.io?EIO=4&transport=polling", "/engine.io/?EIO=4&transport=polling"] {
+    for target in [
+        "/engine.io?EIO=4&transport=polling",
+        "/engine.io/?EIO=4&transport=polling",
+    ] {
         for other in ["engine.io", "socket.io"] {
             let target = target.replace("engine.io", other);
             assert_eq!(wire.get(&target).status, 200, "{target}");

@@ -1,11 +1,15 @@
 //! A client on polling that keeps to the rules, as far as a test lets it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::bed::{Bed, ENGINE, ENGINE_WEBSOCKET, Layout, core_of, is_node, sid_of};
 use crate::wire::{Response, Wire, post, request};
 
 pub(crate) struct Session<'b> {
     bed: &'b Bed,
     pub(crate) sid: String,
+    /// What the server's log calls it.
+    pub(crate) who: String,
     layout: Layout,
     /// Where GETs go.
     pub(crate) get: Wire,
@@ -40,7 +44,9 @@ impl<'b> Session<'b> {
     }
 
     pub(crate) fn open_at(bed: &'b Bed, target: &str, layout: Layout) -> Session<'b> {
-        let opened = bed.connect_to(layout.home).get(target);
+        let who = someone();
+        let target = format!("{target}&who={who}");
+        let opened = bed.connect_to(layout.home).get(&target);
         assert_eq!(opened.status, 200, "{opened:?}");
         let sid = sid_of(opened.text());
         assert!(is_node() || core_of(&sid) == layout.home);
@@ -51,6 +57,7 @@ impl<'b> Session<'b> {
             post: bed.connect_to(layout.post),
             path: format!("{target}&sid={sid}"),
             sid,
+            who,
         }
     }
 
@@ -117,7 +124,7 @@ impl<'b> Session<'b> {
 
     /// It has ended for this reason, and is unknown from now on.
     pub(crate) fn ended_with(self, reason: &str) {
-        assert_eq!(self.bed.reason_of(&self.sid), reason);
+        assert_eq!(self.bed.reason_of(&self.who), reason);
         self.is_unknown();
     }
 
@@ -163,12 +170,19 @@ impl<'b> Session<'b> {
     }
 }
 
-/// A session that began on a WebSocket.
-pub(crate) fn open_websocket(bed: &Bed, core: usize) -> (Wire, String) {
+/// A session that began on a WebSocket, its id, and what the server's log calls it.
+pub(crate) fn open_websocket(bed: &Bed, core: usize) -> (Wire, String, String) {
     let mut websocket = bed.connect_to(core);
-    websocket.upgrade(ENGINE_WEBSOCKET);
+    let who = someone();
+    websocket.upgrade(&format!("{ENGINE_WEBSOCKET}&who={who}"));
     let crate::wire::Frame::Text(open) = websocket.hear() else {
         panic!("an open packet");
     };
-    (websocket, sid_of(&open))
+    (websocket, sid_of(&open), who)
+}
+
+/// A name that nobody else has.
+fn someone() -> String {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    format!("client{}", LAST.fetch_add(1, Ordering::Relaxed))
 }

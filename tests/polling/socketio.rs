@@ -19,7 +19,8 @@ fn reason_of(bed: &Bed, id: &str) -> String {
     crate::until("the end of a socket", || {
         watcher.push(r#"427["log"]"#);
         let said = watcher.poll();
-        let log: Vec<Vec<String>> = serde_json::from_str(said.strip_prefix("437").unwrap()).unwrap();
+        let log: Vec<Vec<String>> =
+            serde_json::from_str(said.strip_prefix("437").unwrap()).unwrap();
         log[0]
             .iter()
             .find_map(|line| line.strip_prefix(id)?.strip_prefix(' '))
@@ -59,7 +60,10 @@ fn namespaces_and_refusals_are_packets_like_others() {
     let bed = Bed::plain();
     let mut session = Session::socket_io(&bed, HOME);
     session.push("40/nowhere,");
-    assert_eq!(session.poll(), "44/nowhere,{\"message\":\"Invalid namespace\"}");
+    assert_eq!(
+        session.poll(),
+        "44/nowhere,{\"message\":\"Invalid namespace\"}"
+    );
     session.push("421[\"echo\",1]");
     assert_eq!(session.poll(), "431[1]");
 }
@@ -139,7 +143,18 @@ fn reasons_on_polling_are_those_of_the_protocol() {
 #[test]
 fn a_protocol_violation_closes_the_session() {
     let bed = Bed::plain();
-    for bad in ["4", "4x", "42", "42{}", "40", "44\"no\"", "42[\"connect\"]", "450-[\"x\"]", "bAQID", "451-[\"x\"]\x1e42[\"x\"]"] {
+    for bad in [
+        "4",
+        "4x",
+        "42",
+        "42{}",
+        "40",
+        "44\"no\"",
+        "42[\"connect\"]",
+        "450-[\"x\"]",
+        "bAQID",
+        "451-[\"x\"]\x1e42[\"x\"]",
+    ] {
         let (mut session, id) = connected(&bed, HOME);
         session.try_push(bad);
         if bad == "42" {
@@ -150,7 +165,10 @@ fn a_protocol_violation_closes_the_session() {
         let reason = reason_of(&bed, &id);
         assert!(reason.starts_with("forced"), "{bad}: {reason}");
         let packets = session.try_poll_until_unknown();
-        assert!(packets.iter().all(|packet| packet == "1" || packet == "6"), "{bad}: {packets:?}");
+        assert!(
+            packets.iter().all(|packet| packet == "1" || packet == "6"),
+            "{bad}: {packets:?}"
+        );
     }
 }
 
@@ -185,7 +203,10 @@ fn who_joins_nothing_in_time_is_put_out() {
         let mut session = Session::open_at(bed, SOCKET_IO, layout);
         session.push("40/nowhere,");
         let packets = session.poll_until("1");
-        assert_eq!(packets, ["44/nowhere,{\"message\":\"Invalid namespace\"}", "1"]);
+        assert_eq!(
+            packets,
+            ["44/nowhere,{\"message\":\"Invalid namespace\"}", "1"]
+        );
     });
 }
 
@@ -214,7 +235,10 @@ fn clients_of_revision_3_are_served_if_they_may() {
     assert_eq!(bed.connect().ask(post(&target, "1:2")).text(), "ok");
     assert_eq!(bed.connect().get(&target).text(), "1:3");
     // EIO must be the same in every request.
-    assert_eq!(bed.connect().get(&target.replace("EIO=3", "EIO=4")).status, 400);
+    assert_eq!(
+        bed.connect().get(&target.replace("EIO=3", "EIO=4")).status,
+        400
+    );
     let mut websocket = bed.connect();
     websocket.upgrade(&target.replace("polling", "websocket"));
     websocket.say("2probe");

@@ -154,7 +154,12 @@ fn one_connection_asks_for_a_page_polls_and_upgrades() {
         assert_eq!(wire.get("/").text(), "hello");
         assert_eq!(wire.ask(post(&target, "4x")).text(), "ok");
         assert_eq!(wire.get(&target).text(), "4x");
-        let frames = [frame(TEXT, b"2probe"), frame(TEXT, b"5"), frame(TEXT, b"4y")].concat();
+        let frames = [
+            frame(TEXT, b"2probe"),
+            frame(TEXT, b"5"),
+            frame(TEXT, b"4y"),
+        ]
+        .concat();
         let upgrade = request("GET", &session.websocket_target(), UPGRADE);
         if is_node() {
             wire.send(upgrade);
@@ -198,7 +203,11 @@ fn nonsense_on_the_probe_ends_the_probe_alone() {
         let mut session = Session::open_on(bed, layout);
         for (what, bytes) in nonsense() {
             for probes in [false, true] {
-                let mut websocket = if probes { session.probe() } else { session.knock() };
+                let mut websocket = if probes {
+                    session.probe()
+                } else {
+                    session.knock()
+                };
                 websocket.send(&bytes);
                 websocket.hear_end();
                 // The message was none.
@@ -344,7 +353,7 @@ fn a_session_that_began_on_a_websocket_is_not_taken_over() {
         // It lets the second one in.
         return;
     }
-    let (mut websocket, sid) = open_websocket(&bed, 0);
+    let (mut websocket, sid, _) = open_websocket(&bed, 0);
     let mut second = bed.connect();
     let target = format!("/engine.io/?EIO=4&transport=websocket&sid={sid}");
     second.send(request("GET", &target, UPGRADE));
@@ -368,7 +377,11 @@ fn a_probe_without_end_is_closed_and_may_be_tried_again() {
     on_cores(&setup, |bed, layout| {
         let mut session = Session::open_on(bed, layout);
         for probes in [false, true] {
-            let mut websocket = if probes { session.probe() } else { session.knock() };
+            let mut websocket = if probes {
+                session.probe()
+            } else {
+                session.knock()
+            };
             websocket.hear_end();
             session.push("4alive?");
             assert_eq!(session.poll_until("4alive?"), ["4alive?"]);

@@ -166,7 +166,10 @@ impl Wire {
     /// The next bytes up to and with `end`.
     fn take_until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         loop {
-            let found = self.read.windows(end.len()).position(|window| window == end);
+            let found = self
+                .read
+                .windows(end.len())
+                .position(|window| window == end);
             if let Some(at) = found {
                 return self.take(at + end.len());
             }
