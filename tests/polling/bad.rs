@@ -83,7 +83,7 @@ fn syntax() -> Vec<Case> {
         (
             "a target with a space",
             but("&transport", " &transport"),
-            End(&[400]),
+            End(&[400, 505]),
         ),
         ("a method that is no token", but("GET", "G(T"), End(&[400])),
         ("no method", but("GET ", " "), End(&[400])),

@@ -2,7 +2,8 @@
 //!
 //! The program, on the path `/engine.io`, which speaks Engine.IO alone. Messages it knows are orders: `burst N` has it say `0` to `N-1`, `big N` a
 //! text of so many `x`, `bin` the bytes 1, 2, 3, 4; `close` has it close the session; `log` has it say how sessions ended, as a JSON array of
-//! `WHO REASON`, where `WHO` is that parameter of the request that opened the session. It sends back every other one.
+//! `WHO REASON`, where `WHO` is that parameter of the request that opened the session; `note TEXT` adds
+//! a line to that. It sends back every other one.
 //!
 //! On `/socket.io`, events: `echo` is acknowledged with its argument; `burst` N emits `n` 0 to N-1; `volatile` emits `v`, if that can be said at
 //! once, and `said`, which can wait; `leave` disconnects, with its argument as `close`; `log` is acknowledged with how sockets ended, `ID REASON`.

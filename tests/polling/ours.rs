@@ -150,13 +150,14 @@ fn follow(socket: &EngineSocket, message: Message<'_>, log: &Log) {
     let Message::Text(text) = message else {
         return socket.send(message);
     };
-    let (order, number) = text.split_once(' ').unwrap_or((text, ""));
-    let number = number.parse().unwrap_or(0);
+    let (order, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let number = rest.parse().unwrap_or(0);
     match order {
         "burst" => (0..number).for_each(|n: usize| socket.send(&*n.to_string())),
         "big" => socket.send(&*"x".repeat(number)),
         "bin" => socket.send(&[1, 2, 3, 4][..]),
         "close" => socket.close(),
+        "note" => log.0.lock().unwrap().push(rest.to_owned()),
         "log" => socket.send(&*serde_json::to_string(&log.lines()).unwrap()),
         _ => socket.send(message),
     }

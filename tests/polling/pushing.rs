@@ -1,6 +1,6 @@
 //! POST: taken, refused, doubled, broken off, too long (Engine.IO protocol, "HTTP long-polling").
 
-use crate::bed::{Bed, ENGINE, Layout, Setup, is_node, on_cores};
+use crate::bed::{Bed, ENGINE, Setup, is_node, on_cores};
 use crate::session::Session;
 use crate::wire::{post, request};
 
@@ -135,25 +135,13 @@ fn a_packet_that_is_none_ends_the_session_after_those_before_it() {
 
 #[test]
 fn packets_before_the_bad_one_are_delivered() {
-    let bed = Bed::plain();
-    let mut session = Session::socket_io(
-        &bed,
-        Layout {
-            home: 0,
-            get: 0,
-            post: 0,
-            websocket: 0,
-        },
-    );
-    session.begin_poll();
-    // Had the event not been handled, nothing would be said before the end.
-    session.try_push("421[\"echo\",1]\x1e7");
-    let said = session.end_poll();
-    assert!(
-        said.starts_with("431[1]") || (is_node() && said == "1"),
-        "{said}"
-    );
-    session.is_unknown();
+    on_cores(&Setup::default(), |bed, layout| {
+        let mut session = Session::open_on(bed, layout);
+        let note = session.who.replace("client", "note");
+        session.try_push(format!("4note {note} came\x1e7\x1e4note {note} never"));
+        assert_eq!(bed.reason_of(&session.who), "parse error");
+        assert_eq!(bed.reason_of(&note), "came");
+    });
 }
 
 #[test]

@@ -45,6 +45,7 @@ raw.on('connection', (socket) => {
     else if (order === 'big') socket.send('x'.repeat(Number(number)));
     else if (order === 'bin') socket.send(Buffer.from([1, 2, 3, 4]));
     else if (order === 'close') socket.close();
+    else if (order === 'note') log.push(message.slice(5));
     else if (order === 'log') socket.send(JSON.stringify(log));
     else socket.send(message);
   });
