@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) gate: bool,
     /// The first answer of a session gets `X-Initial`, every answer `X-Every`; the value is that of the parameter `tag`.
     pub(crate) hooks: bool,
+    /// Sessions are named by the parameter `name`.
+    pub(crate) names: bool,
 }
 
 impl Default for Setup {
@@ -66,6 +68,7 @@ impl Default for Setup {
             trailing_slash: true,
             gate: false,
             hooks: false,
+            names: false,
         }
     }
 }
@@ -140,6 +143,7 @@ impl Setup {
             "headersTimeout": self.handshake_timeout_ms,
             "gate": self.gate,
             "hooks": self.hooks,
+            "names": self.names,
         })
     }
 }

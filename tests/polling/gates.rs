@@ -199,6 +199,59 @@ fn the_cookie_comes_with_the_first_answer_on_polling_alone() {
 }
 
 #[test]
+fn sessions_are_named_by_the_application() {
+    let setup = Setup {
+        names: true,
+        cookie: true,
+        ..Setup::default()
+    };
+    on_cores(&setup, |bed, layout| {
+        let target = format!("{}&name=Some-thing_1~", crate::bed::ENGINE);
+        let mut wire = bed.connect_to(layout.home);
+        let opened = wire.get(&target);
+        let sid = sid_of(opened.text());
+        assert!(sid.starts_with("Some-thing_1~"), "{sid}");
+        let cookie = opened.header("set-cookie").unwrap();
+        assert!(cookie.starts_with(&format!("io={sid};")), "{cookie}");
+        let target = format!("{target}&sid={sid}");
+        assert_eq!(
+            bed.connect_to(layout.post).ask(post(&target, "4x")).text(),
+            "ok"
+        );
+        assert_eq!(bed.connect_to(layout.get).get(&target).text(), "4x");
+        let mut websocket = bed.connect_to(layout.websocket);
+        websocket.upgrade(&target.replace("polling", "websocket"));
+        websocket.say("5");
+        websocket.say("4y");
+        websocket.hear_all(["4y"]);
+        if is_node() {
+            return;
+        }
+        // The name alone is nobody, and neither is another name before the rest.
+        let (_, rest) = sid.split_once('.').expect("what routes");
+        for wrong in [
+            "Some-thing_1~",
+            rest,
+            &format!("other.{rest}"),
+            &format!(".{rest}"),
+        ] {
+            let target = format!("{}&sid={wrong}", crate::bed::ENGINE);
+            let request = request("GET", &target, "");
+            expect_refusal(&mut wire, request.as_bytes(), 400, 1, "Session ID unknown");
+        }
+        // A name that cannot be one is left out.
+        for bad in ["", "a.b", "a%20b", "%22", "%F0%9F%98%80", &"x".repeat(65)] {
+            let opened = wire.get(&format!("{}&name={bad}", crate::bed::ENGINE));
+            let sid = sid_of(opened.text());
+            assert!(
+                sid.len() == 20 || (bad.is_empty() && sid.len() == 21),
+                "{bad}: {sid}"
+            );
+        }
+    });
+}
+
+#[test]
 fn browsers_that_guess_are_told_not_to() {
     let bed = Bed::plain();
     let agents = [

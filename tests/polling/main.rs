@@ -13,6 +13,7 @@
 
 mod bad;
 mod bed;
+mod chaos;
 mod closing;
 mod compression;
 mod cors;
@@ -22,6 +23,7 @@ mod ours;
 mod polling;
 mod pushing;
 mod refusals;
+mod revision3;
 mod session;
 mod socketio;
 mod upgrade;

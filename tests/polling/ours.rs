@@ -124,6 +124,11 @@ fn hooks(setup: &Setup, mut builder: Builder) -> Builder {
             .initial_headers(tag("x-initial"))
             .response_headers(tag("x-every"));
     }
+    if setup.names {
+        builder = builder.session_name(|request: &Handshake| {
+            request.query("name").map(|name| name.into_owned())
+        });
+    }
     builder
 }
 

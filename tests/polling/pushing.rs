@@ -270,3 +270,67 @@ fn expect_is_answered_and_the_body_may_come_at_once() {
         );
     });
 }
+
+#[test]
+fn who_says_much_and_does_not_listen_is_held_up_and_loses_nothing() {
+    on_cores(&Setup::default(), |bed, layout| {
+        let mut session = Session::open_on(bed, layout);
+        let mut taker = bed.connect_to(layout.get);
+        let target = session.target().to_owned();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..20 {
+                    session.push(format!("4big 600000\x1e4{n}"));
+                }
+            });
+            let mut next = 0;
+            while next < 20 {
+                for packet in taker.get(&target).text().split('\x1e') {
+                    if !packet.starts_with("4x") {
+                        assert_eq!(packet, format!("4{next}"));
+                        next += 1;
+                    }
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn who_never_listens_gets_no_answer_at_last() {
+    if is_node() {
+        // It answers, and keeps everything.
+        return;
+    }
+    let bed = Bed::plain();
+    let mut session = Session::open(&bed);
+    let order = post(session.target(), "4big 600000");
+    // A machine that is slow beyond all makes this end too early, and not fail.
+    let patience = Some(std::time::Duration::from_millis(500));
+    session.post.stream.set_read_timeout(patience).unwrap();
+    let answered = (0..40)
+        .take_while(|_| {
+            session.post.send(&order);
+            session
+                .post
+                .try_response()
+                .is_ok_and(|answer| answer.status == 200)
+        })
+        .count();
+    assert!(
+        answered < 40,
+        "24 MB wait for a client that asks for none of them"
+    );
+    // As soon as it listens, it goes on.
+    session
+        .post
+        .stream
+        .set_read_timeout(Some(crate::PATIENCE))
+        .unwrap();
+    let mut heard = 0;
+    while heard < answered + 1 {
+        heard += session.poll().split('\x1e').count();
+    }
+    assert_eq!(session.post.response().text(), "ok");
+    session.echoes();
+}

@@ -8,7 +8,7 @@ const require = createRequire(new URL('../interop/package.json', import.meta.url
 const engine = require('engine.io');
 const { Server } = require('socket.io');
 
-const { options, headersTimeout, gate, hooks } = JSON.parse(process.argv[2]);
+const { options, headersTimeout, gate, hooks, names } = JSON.parse(process.argv[2]);
 if (!options.cors) delete options.cors;
 const parameter = (request, name) => new URL(request.url, 'http://x').searchParams.get(name);
 if (gate) {
@@ -35,6 +35,8 @@ if (hooks) {
     }
   }
 }
+
+if (names) raw.generateId = (request) => parameter(request, 'name') ?? Math.random().toString(36);
 
 raw.on('connection', (socket) => {
   const who = parameter(socket.request, 'who');
