@@ -118,7 +118,8 @@ fn rules_are_the_same_on_a_websocket() {
         let (mut websocket, _, who) = open_websocket(&bed, 0);
         websocket.send(&bytes);
         websocket.hear_end();
-        eprintln!("{bytes:?}");
+        // Node waits for the end of the connection.
+        drop(websocket);
         let ended = bed.reason_of(&who);
         assert_eq!(ended, reason, "{bytes:?}");
     }
