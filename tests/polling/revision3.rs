@@ -122,7 +122,6 @@ fn what_is_no_payload_is_a_parse_error() {
         "-1:4",
         "1:",
         ":4",
-       
         "99999999999999999999:4",
     ]
     .iter()
