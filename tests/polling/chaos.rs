@@ -125,7 +125,7 @@ impl<'b> Chaos<'b> {
             let answer = self.session.get.response();
             // `1`: the transport that it was sent to has ended.
             if answer.status == 200 && answer.body != b"1" {
-                self.take(&answer.text().to_owned());
+                self.take(answer.text());
             }
         }
         for _ in 0..5 {
