@@ -36,6 +36,8 @@ pub(crate) enum Call {
     /// Something for the session `sid`.
     Session {
         sid: Box<str>,
+        /// Which route the request came by: to others the session is unknown.
+        route: Route,
         revision: Revision,
         request: Request,
     },
@@ -85,6 +87,18 @@ pub(crate) enum Above {
         number: usize,
         scope: Arc<str>,
     },
+}
+
+/// Socket.IO's, or the number of one without it.
+pub(crate) type Route = Option<usize>;
+
+impl Above {
+    pub(crate) fn route(&self) -> Route {
+        match self {
+            Above::SocketIo => None,
+            Above::Raw { number, .. } => Some(*number),
+        }
+    }
 }
 
 /// What a connection becomes when its HTTP has ended with 101.

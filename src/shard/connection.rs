@@ -449,7 +449,8 @@ impl Connection {
                 Flow::Continue
             }
             (Command::EndClient { .. }, Phase::Engine(engine)) => {
-                let flow = engine.end(key, engine.put_out_reason(), CloseCode::NORMAL, cx);
+                // Without a code, as in Node.
+                let flow = engine.end(key, engine.put_out_reason(), CloseCode::NO_STATUS, cx);
                 self.ended(flow)
             }
             (Command::Probed { .. }, Phase::Engine(engine)) => {

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::application::Application;
-use super::call::{Above, Opening};
+use super::call::{Above, Opening, Route};
 use super::command::Command;
 use super::connection::{Context, Flow};
 use super::hall::SocketKey;
@@ -53,8 +53,8 @@ enum Carrier {
 /// Who gets the messages.
 enum Upper {
     SocketIo(Client),
-    /// The application itself.
-    Raw,
+    /// The application itself, at the route of this number.
+    Raw(usize),
 }
 
 impl Engine {
@@ -103,7 +103,7 @@ impl Engine {
                     &settings.client,
                     opening.revision == Revision::V3,
                 )),
-                Above::Raw { .. } => Upper::Raw,
+                Above::Raw { number, .. } => Upper::Raw(number),
             },
             handshake: Rc::new(opening.handshake),
             sockets: SmallVec::new(),
@@ -151,6 +151,13 @@ impl Engine {
         &self.sid
     }
 
+    pub(crate) fn route(&self) -> Route {
+        match self.upper {
+            Upper::SocketIo(_) => None,
+            Upper::Raw(number) => Some(number),
+        }
+    }
+
     pub(crate) fn revision(&self) -> Revision {
         self.revision
     }
@@ -163,7 +170,7 @@ impl Engine {
     pub(crate) fn put_out_reason(&self) -> DisconnectReason {
         match self.upper {
             Upper::SocketIo(_) => DisconnectReason::ServerNamespaceDisconnect,
-            Upper::Raw => DisconnectReason::ForcedClose,
+            Upper::Raw(_) => DisconnectReason::ForcedClose,
         }
     }
 
@@ -287,7 +294,7 @@ impl Engine {
         for socket in std::mem::take(&mut self.sockets).into_iter().flatten() {
             match self.upper {
                 Upper::SocketIo(_) => cx.app.disconnected(socket, reason),
-                Upper::Raw => cx.app.engine_closed(socket, reason),
+                Upper::Raw(_) => cx.app.engine_closed(socket, reason),
             }
         }
     }
@@ -306,7 +313,7 @@ impl Engine {
         let session = self.session.next_deadline_ms();
         let connect = match &self.upper {
             Upper::SocketIo(client) => client.next_deadline_ms(),
-            Upper::Raw => None,
+            Upper::Raw(_) => None,
         };
         Some(connect.map_or(session, |connect| connect.min(session)))
     }

@@ -57,11 +57,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Call::Open(opening, reply) => self.open_session(*opening, reply),
             Call::Session {
                 sid,
+                route,
                 revision,
                 request,
             } => match self.session(&sid) {
                 Some(key) => self.with_connection(key, |connection, cx| {
-                    connection.handle_request(key, revision, request, cx)
+                    connection.handle_request(key, (route, revision), request, cx)
                 }),
                 None => request.refuse(Refused::UnknownSession),
             },

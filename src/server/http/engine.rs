@@ -300,7 +300,7 @@ impl<P: Port> Request<'_, P> {
     async fn check_session(&self, query: &Query, sid: &str) -> Result<Transport, Error> {
         let revision = query.revision.unwrap_or(Revision::V3);
         let answer = self
-            .ask(|reply| session(sid, revision, Asked::Probe { reply }))
+            .ask(|reply| self.session(sid, revision, Asked::Probe { reply }))
             .await;
         match answer {
             Some(Answer::Welcome(transport)) => Ok(transport),
@@ -352,7 +352,7 @@ impl<P: Port> Request<'_, P> {
 
     async fn poll(&self, sid: &str, revision: Revision, ticket: Ticket) -> Result<Served, Error> {
         let answer = self
-            .ask(|reply| session(sid, revision, Asked::Poll { ticket, reply }))
+            .ask(|reply| self.session(sid, revision, Asked::Poll { ticket, reply }))
             .await;
         match answer {
             Some(Answer::Packets { body, is_binary }) => {
@@ -373,7 +373,7 @@ impl<P: Port> Request<'_, P> {
         B: http_body::Body<Data = Bytes>,
     {
         let answer = self
-            .ask(|reply| session(sid, revision, Asked::Push { ticket, reply }))
+            .ask(|reply| self.session(sid, revision, Asked::Push { ticket, reply }))
             .await;
         let ended = match answer {
             Some(Answer::Ready(ended)) => ended,
@@ -399,7 +399,7 @@ impl<P: Port> Request<'_, P> {
             Collected::Whole(body) => body,
             Collected::TooLong => {
                 self.port
-                    .call(session(sid, revision, Asked::Unpushed { ticket }));
+                    .call(self.session(sid, revision, Asked::Unpushed { ticket }));
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 return Ok(Served::Answer(respond(status, None, Bytes::new())));
             }
@@ -419,7 +419,7 @@ impl<P: Port> Request<'_, P> {
                     is_binary,
                     reply,
                 };
-                session(sid, revision, pushed)
+                self.session(sid, revision, pushed)
             })
             .await;
         match answer {
@@ -494,6 +494,15 @@ impl<P: Port> Request<'_, P> {
         }
     }
 
+    fn session(&self, sid: &str, revision: Revision, request: Asked) -> Call {
+        Call::Session {
+            sid: sid.into(),
+            route: self.above.route(),
+            revision,
+            request,
+        }
+    }
+
     async fn ask(&self, call: impl FnOnce(Reply) -> Call) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
         self.port.call(call(reply));
@@ -549,14 +558,6 @@ impl<P: Port> Drop for Guard<'_, P> {
         if let Some((sid, ticket)) = self.sid.take() {
             self.port.call(Call::BrokenOff { sid, ticket });
         }
-    }
-}
-
-fn session(sid: &str, revision: Revision, request: Asked) -> Call {
-    Call::Session {
-        sid: sid.into(),
-        revision,
-        request,
     }
 }
 
