@@ -83,6 +83,9 @@ pub struct Config {
     ///
     /// Worst case per handshake: 100 KiB (the largest message that a client may begin and not end); commonly 4 KiB.
     pub max_tls_handshakes: usize,
+    /// How long an HTTP connection may rest between two requests. Longer than that of a proxy in front, commonly 60 s, so that it is the
+    /// proxy that closes. Default: 75 s.
+    pub keep_alive_timeout: Duration,
     /// How long to wait for the other side to end a connection that this side has ended. Default: 5 s.
     pub close_timeout: Duration,
     /// How long [`Server::shutdown`](crate::Server::shutdown) waits for connections to end before it cuts them. Default: 5 s.
@@ -124,6 +127,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             tls_handshake_timeout: Duration::from_secs(10),
             max_tls_handshakes: 1000,
+            keep_alive_timeout: Duration::from_secs(75),
             close_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(5),
             max_unsent: 1024 * 1024,
@@ -212,6 +216,7 @@ impl Config {
             handshake_timeout_ms: ms("handshake_timeout", self.handshake_timeout)?,
             tls_handshake_timeout_ms: ms("tls_handshake_timeout", self.tls_handshake_timeout)?,
             tls_handshakes_max: self.max_tls_handshakes,
+            keep_alive_ms: ms("keep_alive_timeout", self.keep_alive_timeout)?,
             linger_ms: close_timeout_ms,
             outbound_soft: self.max_unsent,
             outbound_hard: self.max_unsent_cut,

@@ -36,6 +36,10 @@ impl Port for Rc<Hall> {
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
 const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
 const ORIGIN: Refusal = Refusal::new(403, "Pages of this origin may not connect here.");
+const TARGET: Refusal = Refusal::new(
+    400,
+    "The request target must be a path, or a URL with http or https.",
+);
 const HOST: Refusal = Refusal::new(
     400,
     "Send exactly one Host header with the name of this server.",
@@ -116,6 +120,10 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
         if request.version() == http::Version::HTTP_11 && !has_host(&request) {
             return Ok(refusal(&HOST).map(Body::Full));
         }
+        // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
+        if !request.uri().path().starts_with('/') {
+            return Ok(refusal(&TARGET).map(Body::Full));
+        }
         let place = local.shared().routes.find(request.uri().path());
         match place {
             Place::Engine(above) => serve_engine(&local, request, above, &from).await,
@@ -125,7 +133,7 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
             }
             Place::Nowhere => match &local.shared().served.fallback {
                 Some(fallback) => fallback.serve(&local, request, &from).await,
-                None => Ok(refusal(&NOT_FOUND).map(Body::Full)),
+                None => Ok(nothing_here(&request).map(Body::Full)),
             },
         }
     })
@@ -192,6 +200,15 @@ fn open_websocket(local: &Local, request: &Request<Incoming>, from: &Peer) -> Re
         }
         Err(refused) => refusal(&refused),
     }
+}
+
+/// What asks for another protocol is not served in this one: its connection ends.
+fn nothing_here<B>(request: &Request<B>) -> Response<Bytes> {
+    let mut response = refusal(&NOT_FOUND);
+    if engine::is_websocket(request.headers()) {
+        insert(response.headers_mut(), "connection", b"close");
+    }
+    response
 }
 
 fn has_host<B>(request: &Request<B>) -> bool {

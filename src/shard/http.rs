@@ -34,9 +34,6 @@ use pipe::{End, Pipe, Timer};
 
 /// Unread bytes in a pipe at which nothing more is read from the connection: whoever the body is for does not take it.
 const UNREAD_MAX: usize = 64 * 1024;
-/// A head may take its usual time ([`Settings::handshake_timeout_ms`](super::settings::Settings)) from its first byte on; before that, the connection
-/// may rest between two requests for so long.
-const KEEP_ALIVE_MS: u64 = 75_000;
 
 /// The service asks for the connection to be cut without an answer.
 #[derive(Debug)]
@@ -117,7 +114,7 @@ impl Http {
     pub(crate) fn new<A: Application>(key: ConnKey, via: Via, cx: &Context<'_, A>) -> Self {
         let pipe = Rc::new(RefCell::new(Pipe::default()));
         let takeover = Rc::new(RefCell::new(None));
-        let timer = Timer::new(cx.settings.handshake_timeout_ms, KEEP_ALIVE_MS);
+        let timer = Timer::new(cx.settings.handshake_timeout_ms, cx.settings.keep_alive_ms);
         let peer = Peer {
             via,
             takeover: takeover.clone(),
@@ -130,6 +127,7 @@ impl Http {
             .header_read_timeout(Duration::from_millis(cx.settings.handshake_timeout_ms))
             .max_header_size(HEAD_MAX)
             .max_headers(HEADERS_MAX)
+            .title_case_headers(true)
             .serve_connection(End(pipe.clone()), service);
         Http {
             driven: Some(Box::new(connection)),

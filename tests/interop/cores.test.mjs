@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { call, Clients, collect, cut, startServer, within } from './harness.mjs';
+import { call, Clients, collect, cores, cut, startServer, within } from './harness.mjs';
 
 const GROUP = 50;
 const BROADCASTS = 1000; // of each group
@@ -16,7 +16,7 @@ let server;
 let clients;
 
 before(async () => {
-  server = await startServer('lobby', { args: ['--cores', '2'] });
+  server = await startServer('lobby', { args: ['--cores', `${cores}`] });
   clients = new Clients(server);
 });
 afterEach(() => clients.close());

@@ -3,10 +3,13 @@
 // The programs under test:
 //   RINGHALL_BIN          the `ringhall` binary            (default: target/debug/ringhall)
 //   RINGHALL_INTEROP_BIN  the example `interop`            (default: target/debug/examples/interop)
-//   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of both
+//   RINGHALL_ENGINE_BIN   the example `engine_echo`        (default: target/debug/examples/engine_echo)
+//   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of all of them
 // and who talks to them:
 //   RINGHALL_CLIENT=own   our own script (src/client/dist), in the place of the official client
 //   RINGHALL_TRANSPORTS   what the clients may use: "polling", "polling,websocket" (default: "websocket")
+//   RINGHALL_BASE64=1     they take no binary frames (`forceBase64`)
+//   RINGHALL_CORES        the cores of the servers (default: 2; the number of CPUs where a suite does not say)
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +22,10 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 export const repository = path.resolve(here, '../..');
 export const isReference = Boolean(process.env.RINGHALL_REFERENCE);
 export const isOwn = process.env.RINGHALL_CLIENT === 'own';
+const forceBase64 = Boolean(process.env.RINGHALL_BASE64);
 export const transports = (process.env.RINGHALL_TRANSPORTS ?? 'websocket').split(',');
+
+export const cores = Number(process.env.RINGHALL_CORES ?? 2);
 
 /** For `skip`: true of a mode in which there is no websocket to act upon. */
 export const needsWebSocket = !transports.includes('websocket') && 'needs a websocket';
@@ -35,8 +41,16 @@ const STOP_MS = 10_000;
 /** The command line of `lobby` (the binary) or `interop` (the example). */
 export function program(name) {
   if (isReference) return [process.execPath, path.join(here, 'reference.mjs'), '--program', name];
-  const inTree = { lobby: 'target/debug/ringhall', interop: 'target/debug/examples/interop' };
-  const given = { lobby: process.env.RINGHALL_BIN, interop: process.env.RINGHALL_INTEROP_BIN };
+  const inTree = {
+    lobby: 'target/debug/ringhall',
+    interop: 'target/debug/examples/interop',
+    engine: 'target/debug/examples/engine_echo',
+  };
+  const given = {
+    lobby: process.env.RINGHALL_BIN,
+    interop: process.env.RINGHALL_INTEROP_BIN,
+    engine: process.env.RINGHALL_ENGINE_BIN,
+  };
   return [given[name] ?? path.join(repository, inTree[name])];
 }
 
@@ -126,7 +140,8 @@ class RunningServer {
 /** Starts it and waits for its address. Port 0: a free one. `first`: what comes before the options. */
 export async function startServer(name, { first = [], args = [], port = 0, scheme = '' } = {}) {
   const [file, ...fixed] = program(name);
-  const child = spawn(file, [...fixed, ...first, '--listen', `${scheme}127.0.0.1:${port}`, ...args], {
+  const onCores = process.env.RINGHALL_CORES && !args.includes('--cores') ? ['--cores', `${cores}`] : [];
+  const child = spawn(file, [...fixed, ...first, '--listen', `${scheme}127.0.0.1:${port}`, ...args, ...onCores], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -161,7 +176,7 @@ export class Clients {
   /** A socket on a connection of its own, not yet connected. */
   open(namespace = '/', options = {}) {
     const socket = io(this.server.url + namespace, {
-      transports, forceNew: true, reconnection: false, ...options,
+      transports, forceBase64, forceNew: true, reconnection: false, ...options,
     });
     this.#sockets.push(socket);
     return socket;
@@ -177,7 +192,7 @@ export class Clients {
 
   /** One connection for several namespaces: `manager.socket("/chat")`. */
   manager(options = {}) {
-    const manager = new Manager(this.server.url, { transports, reconnection: false, ...options });
+    const manager = new Manager(this.server.url, { transports, forceBase64, reconnection: false, ...options });
     this.#sockets.push({ disconnect: () => manager._close() });
     return manager;
   }

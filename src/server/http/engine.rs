@@ -344,7 +344,7 @@ impl<P: Port> Request<'_, P> {
             self.push(&sid, revision, ticket, body).await
         };
         guard.sid = None;
-        if self.options.has_hooks() && matches!(served, Ok(Served::Answer(_))) {
+        if self.options.has_hooks() && served.as_ref().is_ok_and(Served::is_success) {
             self.options.run_hooks(&self.handshake(), false, headers);
         }
         served
@@ -502,12 +502,33 @@ impl<P: Port> Request<'_, P> {
 }
 
 impl Served {
-    /// Adds headers to the answer, whatever it is; those that it has already stay.
+    /// Adds headers to the answer, whatever it is. One that it has already is replaced, except that what it varies by adds up.
     fn with(mut self, headers: HeaderMap) -> Served {
         if let Served::Answer(response) | Served::TakeOver(response, _) = &mut self {
-            response.headers_mut().extend(headers);
+            let varies: Vec<HeaderValue> = response
+                .headers()
+                .get_all(header::VARY)
+                .iter()
+                .cloned()
+                .collect();
+            let both = response.headers_mut();
+            both.extend(headers);
+            for value in varies {
+                if !both
+                    .get_all(header::VARY)
+                    .iter()
+                    .any(|there| *there == value)
+                {
+                    both.append(header::VARY, value);
+                }
+            }
         }
         self
+    }
+
+    /// Hooks have no say in errors.
+    fn is_success(&self) -> bool {
+        matches!(self, Served::Answer(response) if response.status().is_success())
     }
 }
 
