@@ -178,7 +178,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             now_ms: self.now_ms,
         };
         if let Some(connection) = self.connections.get_mut(session) {
-            connection.upgrade(probing.machine, &cx);
+            connection.upgrade(session, probing.machine, &cx);
             if !connection.send_submitted {
                 self.send_next(session);
             }

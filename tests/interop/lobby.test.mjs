@@ -146,7 +146,9 @@ test('eleven attachments are a protocol error: the whole session ends', async ()
   const heard = collect(b, 'files');
   const gone = next(a, 'disconnect');
   a.emit('files', Array.from({ length: 11 }, (_, i) => bytes(10, i)));
-  assert.equal((await gone)[0], 'transport close');
+  // Over polling the rest may be on its way in a POST, which is refused.
+  const expected = transports.includes('polling') ? /^transport (close|error)$/ : /^transport close$/;
+  assert.match((await gone)[0], expected);
   const c = await clients.connect(b.nsp);
   c.emit('over');
   await next(b, 'over');
