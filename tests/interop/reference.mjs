@@ -68,6 +68,10 @@ function lobby(socket) {
   socket.onAny((event, ...args) => {
     if (!lobbyEvents.has(event)) relay(socket, socket.broadcast, event, args);
   });
+  socket.on('disconnecting', () => {
+    const { will } = socket.handshake.auth;
+    if (will) socket.broadcast.emit(...will);
+  });
 }
 
 const log = new Map();
