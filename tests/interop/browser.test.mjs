@@ -179,7 +179,9 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
         await page.addInitScript(() => {
           globalThis.transportsShown = [];
           new MutationObserver((changes) => {
-            for (const { target } of changes) if (target.dataset.on === 'true') globalThis.transportsShown.push(target.id);
+            for (const { target: { id, dataset } } of changes) {
+              if (dataset.on === 'true' && globalThis.transportsShown.at(-1) !== id) globalThis.transportsShown.push(id);
+            }
           }).observe(document, { subtree: true, attributeFilter: ['data-on'] });
         });
       },
@@ -214,7 +216,7 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
 
     wire.mend();
     await online(ada);
-    await shown(bo, 'Ada came in');
+    await bo.locator('.note').getByText('Ada came in').nth(1).waitFor(); // the first time was when she joined the room
     await shown(ada, /^Connected again after [\d.]+ s$/);
     await shown(bo, 'said into the dark', '.said');
     await ada.locator('.said small').getByText(/^heard by 1/).waitFor();
@@ -402,6 +404,7 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
       await crowd(page);
       await page.locator('#echo-send').click();
       await page.locator('#echo-log li[data-kind="in"]').waitFor();
+      await page.evaluate(() => scrollTo(0, 0));
       await fits('full');
       await picture();
       await picture('-whole', { fullPage: true });
@@ -413,6 +416,7 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
         await picture('-keyboard');
       }
       clients.close();
+      await page.context().close();
     }
   });
 
