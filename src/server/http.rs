@@ -153,7 +153,7 @@ async fn serve_engine(
         prefix: &local.shared().served.script_prefix,
         above,
         head,
-        peer: from.address,
+        via: from.via,
         now_ms: local.shared().now_ms(),
     };
     // The gate is the user's code, and may wait for what the runtime brings.
@@ -194,7 +194,7 @@ fn open_websocket(local: &Local, request: &Request<Incoming>, from: &Peer) -> Re
             from.take_over(Takeover::Plain {
                 number,
                 scope: scope.clone(),
-                handshake: Handshake::new(&head, from.address, local.shared().now_ms()),
+                handshake: Handshake::new(&head, from.via, local.shared().now_ms()),
             });
             response
         }

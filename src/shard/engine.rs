@@ -8,13 +8,14 @@ mod desk;
 mod form;
 mod polling;
 pub(crate) mod probing;
+mod revision3;
 
 use std::rc::Rc;
 
 use smallvec::SmallVec;
 
 use super::application::Application;
-use super::call::{Above, Opening};
+use super::call::{Above, Opening, Route};
 use super::command::Command;
 use super::connection::{Context, Flow};
 use super::hall::SocketKey;
@@ -52,8 +53,8 @@ enum Carrier {
 /// Who gets the messages.
 enum Upper {
     SocketIo(Client),
-    /// The application itself.
-    Raw,
+    /// The application itself, at the route of this number.
+    Raw(usize),
 }
 
 impl Engine {
@@ -97,8 +98,12 @@ impl Engine {
             revision: opening.revision,
             carrier,
             upper: match opening.above {
-                Above::SocketIo => Upper::SocketIo(Client::new(cx.now_ms, &settings.client)),
-                Above::Raw { .. } => Upper::Raw,
+                Above::SocketIo => Upper::SocketIo(Client::new(
+                    cx.now_ms,
+                    &settings.client,
+                    opening.revision == Revision::V3,
+                )),
+                Above::Raw { number, .. } => Upper::Raw(number),
             },
             handshake: Rc::new(opening.handshake),
             sockets: SmallVec::new(),
@@ -146,6 +151,13 @@ impl Engine {
         &self.sid
     }
 
+    pub(crate) fn route(&self) -> Route {
+        match self.upper {
+            Upper::SocketIo(_) => None,
+            Upper::Raw(number) => Some(number),
+        }
+    }
+
     pub(crate) fn revision(&self) -> Revision {
         self.revision
     }
@@ -158,7 +170,7 @@ impl Engine {
     pub(crate) fn put_out_reason(&self) -> DisconnectReason {
         match self.upper {
             Upper::SocketIo(_) => DisconnectReason::ServerNamespaceDisconnect,
-            Upper::Raw => DisconnectReason::ForcedClose,
+            Upper::Raw(_) => DisconnectReason::ForcedClose,
         }
     }
 
@@ -170,6 +182,7 @@ impl Engine {
     ) -> T {
         let mut desk = Desk {
             key,
+            sid: &self.sid,
             revision: self.revision,
             handshake: &self.handshake,
             sockets: &mut self.sockets,
@@ -188,6 +201,7 @@ impl Engine {
         let mut input = Input::new(bytes);
         loop {
             let Engine {
+                sid,
                 session,
                 revision,
                 carrier: Carrier::WebSocket(websocket),
@@ -204,6 +218,7 @@ impl Engine {
             };
             let mut desk = Desk {
                 key,
+                sid,
                 revision: *revision,
                 handshake,
                 sockets,
@@ -217,7 +232,7 @@ impl Engine {
                 websocket::Output::Message {
                     kind: Kind::Binary,
                     payload,
-                } => desk.binary(session, upper, payload),
+                } => desk.binary_frame(session, upper, payload),
                 websocket::Output::Transmit(frame) => {
                     cx.hall.write(key, &[&frame]);
                     Step::Continue
@@ -279,7 +294,7 @@ impl Engine {
         for socket in std::mem::take(&mut self.sockets).into_iter().flatten() {
             match self.upper {
                 Upper::SocketIo(_) => cx.app.disconnected(socket, reason),
-                Upper::Raw => cx.app.engine_closed(socket, reason),
+                Upper::Raw(_) => cx.app.engine_closed(socket, reason),
             }
         }
     }
@@ -298,7 +313,7 @@ impl Engine {
         let session = self.session.next_deadline_ms();
         let connect = match &self.upper {
             Upper::SocketIo(client) => client.next_deadline_ms(),
-            Upper::Raw => None,
+            Upper::Raw(_) => None,
         };
         Some(connect.map_or(session, |connect| connect.min(session)))
     }

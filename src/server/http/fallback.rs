@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -49,9 +50,14 @@ impl Fallback {
         mut request: Request<Incoming>,
         from: &Peer,
     ) -> Result<Response<Body>, Cut> {
-        if let Some(address) = from.address {
+        if let Some(address) = from.via.peer {
             request.extensions_mut().insert(address);
         }
+        request.extensions_mut().insert(if from.via.is_secure {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        });
         let hall = local.hall_of().clone();
         let alive = task::Alive::new(hall);
         let answer = task::caught((self.0)(request)).await;

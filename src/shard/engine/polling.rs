@@ -202,6 +202,7 @@ impl Engine {
     ) -> Step {
         let mut desk = Desk {
             key,
+            sid: &self.sid,
             revision: self.revision,
             handshake: &self.handshake,
             sockets: &mut self.sockets,
