@@ -192,7 +192,7 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
     assert.ok(asked.includes('websocket'));
     assert.match(await page.locator('#upgraded').textContent(), /^after [\d.]+ ms$/);
     await page.locator('#rtt').getByText(/^[\d.]+ ms$/).waitFor();
-    await page.waitForFunction(() => document.querySelector('#spark polyline').getAttribute('points').split(' ').length > 1);
+    await page.waitForFunction(() => document.querySelector('#trips').getAttribute('d')?.split('M').length > 2);
   });
 
   test('a page that is cut off says so, comes back by itself, and is in its rooms again', async () => {
@@ -294,6 +294,36 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
     await page.locator('#leave').click();
   });
 
+  test('a log keeps the last lines and follows them, unless somebody reads further up', async () => {
+    const page = await visit({ hash: '#red' });
+    const friend = await friendOf();
+    const tell = (room, i) => call(friend, 'chat', { who: 'f', name: 'Friend', room, text: `line ${i}` });
+    const log = page.locator('#logs .log:not([hidden])');
+    const unseen = () => log.evaluate((node) => Math.round(node.scrollHeight - node.scrollTop - node.clientHeight));
+    await Promise.all(Array.from({ length: 400 }, (_, i) => tell('red', i)));
+    await shown(page, 'line 399', '.said');
+    assert.equal(await log.locator('li').count(), 300);
+    await shown(page, 'line 100', '.said');
+    assert.ok(await unseen() < 2);
+
+    await log.evaluate((node) => new Promise((resolve) => {
+      node.addEventListener('scroll', resolve, { once: true });
+      node.scrollTop -= 1000;
+    }));
+    await tell('red', 400);
+    await shown(page, 'line 400', '.said');
+    assert.ok(await unseen() > 900);
+    await say(page, 'an own line is seen');
+    assert.ok(await unseen() < 60);
+
+    await Promise.all(Array.from({ length: 120 }, (_, i) => tell('', i)));
+    await tab(page, 'Everyone').locator('b').getByText('99+').waitFor();
+    await tab(page, 'Everyone').click();
+    await shown(page, 'line 119', '.said');
+    assert.ok(await unseen() < 2);
+    assert.equal(await page.locator('#rooms b').count(), 0);
+  });
+
   test('everything can be done with the keyboard', async () => {
     const page = await visit({ viewport: PHONE, hasTouch: true });
     const press = (...keys) => keys.reduce((done, key) => done.then(() => page.keyboard.press(key)), Promise.resolve());
@@ -380,6 +410,8 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
       light: { colorScheme: 'light' },
       dark: { colorScheme: 'dark' },
       phone: { viewport: PHONE, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
+      tablet: { viewport: { width: 800, height: 1000 }, hasTouch: true },
+      'phone-wide': { viewport: { width: 740, height: 360 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
       'phone-dark': { viewport: PHONE, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark' },
     };
     for (const [name, view] of Object.entries(views)) {
@@ -395,7 +427,7 @@ for (const scheme of isReference ? ['http'] : ['http', 'https']) describe(scheme
         assert.ok(bottom <= height, `${name}, ${when}: the message field ends at ${bottom} of ${height}`);
       };
       await page.locator('#websocket[data-on="true"]').waitFor();
-      await page.waitForFunction(() => document.querySelector('#spark polyline').getAttribute('points').split(' ').length > 2);
+      await page.waitForFunction(() => document.querySelector('#trips').getAttribute('d')?.split('M').length > 4);
       await fits('empty');
       await picture('-empty');
       await join(page, 'red');
