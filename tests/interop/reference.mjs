@@ -70,7 +70,8 @@ function lobby(socket) {
   });
   socket.on('disconnecting', () => {
     const { will } = socket.handshake.auth;
-    if (will) socket.broadcast.emit(...will);
+    if (will?.length !== 2 || typeof will[0] !== 'string') return;
+    try { socket.broadcast.emit(...will); } catch { /* a reserved name */ }
   });
 }
 
