@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
-use super::http::options::{Forbidden, Hooks};
+use super::http::options::{ConnectionError, Forbidden, Hooks};
 use super::http::script::Scripts;
 use super::namespace::{Namespace, Namespaces};
 use super::route::{Routes, WebSocketRoute};
@@ -363,6 +363,23 @@ impl Builder {
         hook: impl Fn(&Handshake, &mut HeaderMap) + Send + Sync + 'static,
     ) -> Self {
         self.hooks.headers = Some(Box::new(hook));
+        self
+    }
+
+    /// Hears of each request for Engine.IO that is refused (the event `connection_error` in Node).
+    ///
+    /// ```
+    /// use ringhall::ConnectionError;
+    /// let builder = ringhall::Server::builder().on_connection_error(|error: &ConnectionError<'_>| {
+    ///     println!("{} {}: {:?}", error.code, error.message, error.request.peer_addr());
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_connection_error(
+        mut self,
+        hook: impl Fn(&ConnectionError<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.connection_error = Some(Box::new(hook));
         self
     }
 

@@ -1,9 +1,12 @@
 //! What is served over HTTP: Engine.IO, the client script, pages, the openings of WebSockets, and the user's own service for the rest.
 
+pub(crate) mod answer;
 pub(crate) mod compress;
 pub(crate) mod engine;
+pub(crate) mod error;
 pub(crate) mod fallback;
 pub(crate) mod options;
+pub(crate) mod query;
 pub(crate) mod script;
 pub(crate) mod upgrade;
 
@@ -25,7 +28,9 @@ use crate::shard::http::{Answering, Body, Cut, Peer};
 use crate::wire::handshake::{self, Refusal};
 use crate::wire::http as wire;
 
-use engine::{Port, Served, insert, respond};
+use answer::{insert, respond};
+use engine::{Port, Served};
+use query::Query;
 
 impl Port for Rc<Hall> {
     fn call(&self, call: Call) {
@@ -84,7 +89,7 @@ fn engine_door(
     handshake: impl Fn() -> Handshake,
 ) -> Door {
     let options = &local.shared().engine;
-    let checked = engine::Query::read(request.query, options).and_then(|query| {
+    let checked = Query::read(request.query, options).and_then(|query| {
         query.check_opening(request.method, true)?;
         Ok((query.revision()?, query))
     });
@@ -188,7 +193,7 @@ fn open_websocket(local: &Local, request: &Request<Incoming>, from: &Peer) -> Re
     if !upgrade::is_from(asked.iter().map(HeaderValue::as_bytes), origins) {
         return refusal(&ORIGIN);
     }
-    let head = engine::head_of_request(request);
+    let head = answer::head_of_request(request);
     match upgrade::accept(&head, protocols) {
         Ok(response) => {
             from.take_over(Takeover::Plain {
@@ -205,7 +210,7 @@ fn open_websocket(local: &Local, request: &Request<Incoming>, from: &Peer) -> Re
 /// What asks for another protocol is not served in this one: its connection ends.
 fn nothing_here<B>(request: &Request<B>) -> Response<Bytes> {
     let mut response = refusal(&NOT_FOUND);
-    if engine::is_websocket(request.headers()) {
+    if answer::is_websocket(request.headers()) {
         insert(response.headers_mut(), "connection", b"close");
     }
     response

@@ -50,7 +50,7 @@ pub use extract::{
     FromConnect, FromDisconnect, FromEvent, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
-pub use http::options::Forbidden;
+pub use http::options::{ConnectionError, Forbidden};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;

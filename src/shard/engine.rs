@@ -8,7 +8,7 @@ mod desk;
 mod form;
 mod polling;
 pub(crate) mod probing;
-mod revision3;
+pub(crate) mod revision3;
 
 use std::rc::Rc;
 
@@ -18,6 +18,7 @@ use super::application::Application;
 use super::call::{Above, Opening, Route};
 use super::command::Command;
 use super::connection::{Context, Flow};
+use super::dialect::Dialect;
 use super::hall::SocketKey;
 use super::handshake::Handshake;
 use crate::proto::client::Client;
@@ -38,6 +39,8 @@ pub(crate) struct Engine {
     sid: Box<str>,
     session: Session,
     revision: Revision,
+    /// The client takes no binary frames (`b64=1`).
+    base64_only: bool,
     carrier: Carrier,
     upper: Upper,
     handshake: Rc<Handshake>,
@@ -96,6 +99,7 @@ impl Engine {
             sid,
             session: Session::open(cx.now_ms, &settings.heartbeat, transport, opening.revision),
             revision: opening.revision,
+            base64_only: opening.base64_only,
             carrier,
             upper: match opening.above {
                 Above::SocketIo => Upper::SocketIo(Client::new(
@@ -125,8 +129,12 @@ impl Engine {
             &cx.settings.heartbeat,
             cx.settings.payload_max,
         );
-        out.extend_from_slice(&frame::encode_head(Opcode::Text, true, text.len()));
-        out.extend_from_slice(&text);
+        push_text(out, &text);
+        if let Some(message) = &cx.settings.initial_packet {
+            text.clear();
+            packet::encode_text(&mut text, packet::MESSAGE, message.as_bytes());
+            push_text(out, &text);
+        }
     }
 
     /// The open packet is marked: tells whoever is above.
@@ -160,6 +168,15 @@ impl Engine {
 
     pub(crate) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// How its WebSocket wants binary messages, if not as everybody else's.
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        let dialect = Dialect {
+            typed: self.revision == Revision::V3,
+            base64: self.base64_only,
+        };
+        (dialect.typed || dialect.base64).then_some(dialect)
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -350,6 +367,12 @@ impl Engine {
             _ => DisconnectReason::ForcedClose,
         }
     }
+}
+
+/// Appends a text frame.
+fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&frame::encode_head(Opcode::Text, true, text.len()));
+    out.extend_from_slice(text);
 }
 
 /// The Socket.IO packet that tells a client in `namespace` of its id.

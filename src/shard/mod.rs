@@ -19,6 +19,7 @@ pub(crate) mod application;
 pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod connection;
+mod dialect;
 mod ending;
 pub(crate) mod engine;
 pub(crate) mod hall;

@@ -219,7 +219,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         if let Some(mut behind) = new.outbound.take() {
-            waiting.append(&mut behind);
+            match new.dialect {
+                Some(dialect) => waiting.append(&mut dialect.convert(&mut behind, pool)),
+                None => waiting.append(&mut behind),
+            }
         }
         new.outbound = (!waiting.is_empty()).then_some(waiting);
         new.descriptor = Some(descriptor);

@@ -97,6 +97,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     continue;
                 }
                 let idle = connection.descriptor.filter(|_| !connection.send_submitted);
+                let dialect = connection.dialect;
                 let Some(descriptor) = idle else {
                     let outbound = connection.outbound.get_or_insert_default();
                     if outbound.bytes() >= settings.outbound_hard {
@@ -104,7 +105,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                         failed.push(key);
                         continue;
                     }
-                    outbound.extend(turn.pieces(marked), pool);
+                    match dialect.filter(|_| connection.descriptor.is_some()) {
+                        Some(dialect) => dialect.extend(outbound, turn.pieces(marked), pool),
+                        None => outbound.extend(turn.pieces(marked), pool),
+                    }
                     if connection.descriptor.is_none() {
                         polled.push(key);
                     }
@@ -114,7 +118,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     }
                     continue;
                 };
-                scratch.extend(turn.pieces(marked), pool);
+                match dialect {
+                    Some(dialect) => dialect.extend(scratch, turn.pieces(marked), pool),
+                    None => scratch.extend(turn.pieces(marked), pool),
+                }
                 let buffer = connection.next_buffer_of(Some(&mut *scratch), pool);
                 if connection.is_broken() {
                     failed.push(key);
