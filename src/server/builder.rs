@@ -403,9 +403,48 @@ impl Builder {
     /// # }
     /// ```
     pub fn start(self) -> Result<Server> {
+        self.check_listen()?;
+        self.start_anyway()
+    }
+
+    /// Starts the server as a part of an application that owns the port: [`Server::layer`] and [`Server::service`] bring it what the
+    /// application gets. Nothing is listened on, unless [`listen`](Builder::listen) says so; otherwise this is [`start`](Builder::start).
+    ///
+    /// # Errors
+    /// As for [`start`](Builder::start).
+    ///
+    /// ```
+    /// # fn main() -> ringhall::Result<()> {
+    /// use ringhall::{Server, Socket};
+    ///
+    /// let server = Server::builder()
+    ///     .on_connection(|socket: Socket| socket.join("lobby"))
+    ///     .start_embedded()?;
+    /// let app: axum::Router = axum::Router::new().layer(server.layer());
+    /// # let _ = app;
+    /// # server.shutdown();
+    /// # server.wait()
+    /// # }
+    /// ```
+    #[cfg(feature = "tower")]
+    pub fn start_embedded(self) -> Result<Server> {
+        self.start_anyway()
+    }
+
+    fn start_anyway(self) -> Result<Server> {
         let (config, listen) = (self.config.clone(), self.listen.clone());
         let shared = self.into_shared()?;
         start::start(shared, &config, &listen)
+    }
+
+    fn check_listen(&self) -> Result<()> {
+        if self.listen.is_empty() {
+            return Err(Error::setting(
+                "listen",
+                "is not given: add an address such as 127.0.0.1:3000",
+            ));
+        }
+        Ok(())
     }
 
     /// Checks everything that can be checked without starting.
@@ -421,12 +460,7 @@ impl Builder {
     /// assert!(error.to_string().contains("max_message"));
     /// ```
     pub fn check(self) -> Result<()> {
-        if self.listen.is_empty() {
-            return Err(Error::setting(
-                "listen",
-                "is not given: add an address such as 127.0.0.1:3000",
-            ));
-        }
+        self.check_listen()?;
         self.into_shared().map(drop)
     }
 

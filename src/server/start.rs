@@ -52,6 +52,8 @@ struct Start {
 }
 
 /// Starts all cores; returns when each accepts connections.
+///
+/// Without an address to listen on, connections come from elsewhere.
 pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Result<Server> {
     kernel::check_support().map_err(|unsupported| Error::Unsupported(unsupported.to_string()))?;
     let wanted = resolve(listen)?;
@@ -175,12 +177,6 @@ fn pin(core: usize) {
 
 /// The addresses meant. A name may stand for several; of those the ones that this machine does not have are left out.
 fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>> {
-    if listen.is_empty() {
-        return Err(Error::setting(
-            "listen",
-            "is not given: add an address such as 127.0.0.1:3000",
-        ));
-    }
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for name in listen {
         let mut found = look_up(name)?;
