@@ -39,6 +39,8 @@ pub(crate) enum Output<'a> {
         namespace: &'a str,
         /// The text of a JSON object, or empty.
         auth: &'a [u8],
+        /// What a client of Socket.IO 2 says instead: a query behind the name, without its `?`; else empty.
+        query: &'a str,
     },
     /// The client asks to join, and it is already in as many namespaces as allowed. To be answered with a CONNECT_ERROR only.
     ConnectRefused {
@@ -137,12 +139,15 @@ pub(crate) struct Client {
     connect_deadline_ms: u64,
     binary: Option<Box<BinaryPacket>>,
     ended: bool,
+    /// Names of namespaces may have a query behind them, as in Socket.IO 2. (In later revisions it is part of the name.)
+    names_have_queries: bool,
 }
 
 impl Client {
     /// The client of a session that opens now.
-    pub(crate) fn new(now_ms: u64, limits: &Limits) -> Self {
+    pub(crate) fn new(now_ms: u64, limits: &Limits, names_have_queries: bool) -> Self {
         Self {
+            names_have_queries,
             presences: Vec::new(),
             connect_deadline_ms: now_ms.saturating_add(limits.connect_timeout_ms),
             binary: None,
@@ -159,14 +164,20 @@ impl Client {
             return self.violate(Violation::AttachmentDue);
         }
         self.release();
-        let packet = match socket::decode(text, &limits.packet) {
+        let mut packet = match socket::decode(text, &limits.packet) {
             Ok(packet) => packet,
             Err(error) => return self.violate(Violation::Packet(error)),
         };
+        let mut query = "";
+        if self.names_have_queries
+            && let Some((name, behind)) = packet.namespace.split_once('?')
+        {
+            (packet.namespace, query) = (name, behind);
+        }
         let state = self.find(packet.namespace).map(|presence| presence.state);
         match (packet.kind, state) {
             (PacketType::ConnectError, _) => self.violate(Violation::ConnectError),
-            (PacketType::Connect, None | Some(State::PutOut)) => self.ask(limits, packet),
+            (PacketType::Connect, None | Some(State::PutOut)) => self.ask(limits, packet, query),
             (PacketType::Connect, Some(_)) => self.violate(Violation::ConnectedTwice),
             (_, None | Some(State::Pending)) => self.violate(Violation::NotConnected),
             (_, Some(State::Joined(socket))) => self.dispatch(limits, Some(socket), packet),
@@ -322,7 +333,7 @@ impl Client {
     }
 
     /// A CONNECT to a namespace that the client is not in.
-    fn ask<'a>(&mut self, limits: &Limits, packet: Packet<'a>) -> Output<'a> {
+    fn ask<'a>(&mut self, limits: &Limits, packet: Packet<'a>, query: &'a str) -> Output<'a> {
         let namespace = packet.namespace;
         if let Some(presence) = self.find_mut(namespace) {
             presence.state = State::Pending;
@@ -344,6 +355,7 @@ impl Client {
         Output::Connect {
             namespace,
             auth: packet.payload.unwrap_or_default(),
+            query,
         }
     }
 

@@ -1,6 +1,7 @@
 //! How a server is described before it runs.
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
 use super::http::options::{Forbidden, Hooks};
+use super::http::script::Scripts;
 use super::namespace::{Namespace, Namespaces};
 use super::route::{Routes, WebSocketRoute};
-use super::shared::Shared;
+use super::shared::{Served, Shared};
 use super::start;
 use super::state::StateMap;
 use super::websocket::MessageHandler;
@@ -51,6 +53,7 @@ pub struct Builder {
     engines: Vec<(String, EngineRoute)>,
     hooks: Hooks,
     fallback: Option<Fallback>,
+    client_dir: Option<PathBuf>,
 }
 
 type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -346,23 +349,64 @@ impl Builder {
         self
     }
 
-    /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router`. The address of the
-    /// client is in the request's extensions, as a `SocketAddr`.
-    ///
-    /// It runs on the cores, beside the handlers: what blocks belongs on another thread. An error of the service cuts the connection.
+    /// Serves the client script from this folder instead of our own: `client-dist` of the npm package `socket.io`, say, for the official
+    /// client. Its files are read when the server starts. Served are `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`,
+    /// `socket.io.msgpack.min.js` and their source maps, below Socket.IO's path, unless [`Config::serve_client`] is off.
     ///
     /// ```
-    /// use std::convert::Infallible;
-    /// use http::{Request, Response};
-    /// use http_body_util::Full;
     /// use ringhall::Server;
-    ///
-    /// let hello = tower::service_fn(|_: Request<_>| async {
-    ///     Ok::<_, Infallible>(Response::new(Full::from("hello")))
-    /// });
-    /// let builder = Server::builder().fallback_service(hello);
+    /// let builder = Server::builder().client_dir("node_modules/socket.io/client-dist");
     /// # let _ = builder;
     /// ```
+    pub fn client_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.client_dir = Some(dir.into());
+        self
+    }
+
+    /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router` as it is. What is in
+    /// the request's extensions can be extracted there: the client's address, a `SocketAddr`, and the [`Server`].
+    ///
+    /// It runs on the cores, beside the handlers: it may wait for what tokio offers and start tasks, and what blocks belongs on another
+    /// thread (`tokio::task::spawn_blocking`). An error of the service and a panic in it cut the connection, and nothing else. Paths of the
+    /// server itself (Socket.IO's, routes, pages) are not given to it.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use axum::{Extension, Router, routing::get};
+    /// use ringhall::Server;
+    ///
+    /// async fn hello(Extension(client): Extension<SocketAddr>, Extension(server): Extension<Server>) -> String {
+    ///     server.emit("visit", client.to_string());
+    ///     format!("hello, {client}")
+    /// }
+    ///
+    /// let builder = Server::builder().fallback_service(Router::new().route("/hello", get(hello)));
+    /// # let _ = builder;
+    /// ```
+    /// axum's own extractor of the address, `ConnectInfo`, wants its own type there; a line before the router gives it that:
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use axum::extract::{ConnectInfo, Request};
+    /// use axum::middleware::map_request;
+    /// use axum::{Router, routing::get};
+    ///
+    /// async fn know_client(mut request: Request) -> Request {
+    ///     if let Some(client) = request.extensions().get::<SocketAddr>().copied() {
+    ///         request.extensions_mut().insert(ConnectInfo(client));
+    ///     }
+    ///     request
+    /// }
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/", get(|ConnectInfo(client): ConnectInfo<SocketAddr>| async move { client.to_string() }))
+    ///     .layer(map_request(know_client));
+    /// let builder = ringhall::Server::builder().fallback_service(app);
+    /// # let _ = builder;
+    /// ```
+    /// The service may upgrade connections for itself (`hyper::upgrade`, axum's `WebSocketUpgrade`). Their bytes then pass through the core,
+    /// but are none of its business: no heartbeat, no rooms. They end with the server: reading ends at [`Server::shutdown`], and
+    /// what is not dropped by then is cut after [`Config::shutdown_timeout`].
     pub fn fallback_service<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -482,6 +526,14 @@ impl Builder {
                 ));
             }
         }
+        let scripts = match self.client_dir {
+            _ if !self.config.serve_client => None,
+            None => Some(Scripts::own()),
+            Some(dir) => Some(Scripts::of_dir(&dir).map_err(|error| {
+                Error::setting("client_dir", format!("is {}: {error}", dir.display()))
+            })?),
+        };
+        let script_prefix = format!("{}/", self.config.path_prefix()?.trim_end_matches('/'));
         let options = self.config.engine_options(self.hooks)?;
         let mut namespaces = Namespaces::default();
         namespaces.insert("/", self.root.table);
@@ -501,7 +553,15 @@ impl Builder {
             self.config.max_rooms,
             self.states,
             namespaces,
-            (routes, options, self.fallback),
+            (
+                routes,
+                options,
+                Served {
+                    fallback: self.fallback,
+                    scripts,
+                    script_prefix,
+                },
+            ),
         ))
     }
 }

@@ -47,6 +47,8 @@ pub struct Config {
     /// Answers to polls of at least so many bytes are compressed, for clients that take it (gzip or deflate). `None`: none is.
     /// Default: 1,024.
     pub http_compression: Option<usize>,
+    /// Whether the client script is served below Socket.IO's path; see [`Builder::client_dir`](crate::Builder::client_dir). Default: true.
+    pub serve_client: bool,
     /// Whether clients of Socket.IO 2 (Engine.IO 3) are served, too. Default: false.
     pub allow_eio3: bool,
     /// The longest message on a plain WebSocket, in bytes; a longer one is refused with close code 1009. Default: 16 MiB.
@@ -73,6 +75,9 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// A request head must be complete this long after the connection was accepted. Default: 10 s.
     pub handshake_timeout: Duration,
+    /// How long an HTTP connection may rest between two requests. Longer than that of a proxy in front, commonly 60 s, so that it is the
+    /// proxy that closes. Default: 75 s.
+    pub keep_alive_timeout: Duration,
     /// How long to wait for the other side to end a connection that this side has ended. Default: 5 s.
     pub close_timeout: Duration,
     /// How long [`Server::shutdown`](crate::Server::shutdown) waits for connections to end before it cuts them. Default: 5 s.
@@ -100,6 +105,7 @@ impl Default for Config {
             cors: None,
             cookie: None,
             http_compression: Some(1024),
+            serve_client: true,
             allow_eio3: false,
             max_message: 16 * 1024 * 1024,
             max_payload: 1_000_000,
@@ -111,6 +117,7 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(45),
             handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
             close_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(5),
             max_unsent: 1024 * 1024,
@@ -196,6 +203,7 @@ impl Config {
             upgrade_timeout_ms: ms("upgrade_timeout", self.upgrade_timeout)?,
             payload_max: self.max_payload,
             handshake_timeout_ms: ms("handshake_timeout", self.handshake_timeout)?,
+            keep_alive_ms: ms("keep_alive_timeout", self.keep_alive_timeout)?,
             linger_ms: close_timeout_ms,
             outbound_soft: self.max_unsent,
             outbound_hard: self.max_unsent_cut,

@@ -4,6 +4,7 @@ pub(crate) mod compress;
 pub(crate) mod engine;
 pub(crate) mod fallback;
 pub(crate) mod options;
+pub(crate) mod script;
 pub(crate) mod upgrade;
 
 use std::net::SocketAddr;
@@ -37,6 +38,10 @@ impl Port for Rc<Hall> {
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
 pub(crate) const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
 const ORIGIN: Refusal = Refusal::new(403, "Pages of this origin may not connect here.");
+pub(crate) const TARGET: Refusal = Refusal::new(
+    400,
+    "The request target must be a path, or a URL with http or https.",
+);
 pub(crate) const HOST: Refusal = Refusal::new(
     400,
     "Send exactly one Host header with the name of this server.",
@@ -116,6 +121,10 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
         if !has_host(&request) {
             return Ok(refusal(&HOST).map(Body::Full));
         }
+        // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
+        if !request.uri().path().starts_with('/') {
+            return Ok(refusal(&TARGET).map(Body::Full));
+        }
         let place = local.shared().routes.find(request.uri().path());
         match place {
             Place::Engine(above) => serve_engine(&local, request, above, &from).await,
@@ -126,9 +135,9 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
             Place::Page { content_type, body } => {
                 Ok(page(request.method(), content_type, body).map(Body::Full))
             }
-            Place::Nowhere => match &local.shared().fallback {
+            Place::Nowhere => match &local.shared().served.fallback {
                 Some(fallback) => fallback.serve(&local, request, &from).await,
-                None => Ok(refusal(&NOT_FOUND).map(Body::Full)),
+                None => Ok(nothing_here(&request).map(Body::Full)),
             },
         }
     })
@@ -144,10 +153,11 @@ async fn serve_engine(
     let request = engine::Request {
         options: &local.shared().engine,
         port: local.hall_of(),
+        scripts: local.shared().served.scripts_for(&above),
+        prefix: &local.shared().served.script_prefix,
         above,
         head,
         peer: from.address,
-        is_secure: from.is_secure,
         now_ms: local.shared().now_ms(),
     };
     // The gate is the user's code, and may wait for what the runtime brings.
@@ -203,6 +213,15 @@ pub(crate) fn open_websocket<B>(
         }
         Err(refused) => Served::Answer(refusal(&refused)),
     }
+}
+
+/// What asks for another protocol is not served in this one: its connection ends.
+fn nothing_here<B>(request: &Request<B>) -> Response<Bytes> {
+    let mut response = refusal(&NOT_FOUND);
+    if engine::is_websocket(request.headers()) {
+        insert(response.headers_mut(), "connection", b"close");
+    }
+    response
 }
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 has one Host, and a proper one.

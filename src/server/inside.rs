@@ -303,8 +303,9 @@ impl Desk {
                 let request = engine::Request {
                     options: &self.shared.engine,
                     port: &self.port,
+                    scripts: self.shared.served.scripts_for(&above),
+                    prefix: &self.shared.served.script_prefix,
                     above,
-                    is_secure: head.uri.scheme() == Some(&http::uri::Scheme::HTTPS),
                     head,
                     peer,
                     now_ms: self.shared.now_ms(),

@@ -202,11 +202,6 @@ impl Routes {
         }
     }
 
-    /// What is served as Socket.IO's own files stands behind this.
-    pub(crate) fn socket_io(&self) -> &str {
-        self.engines.first().map_or("", |(prefix, _)| prefix)
-    }
-
     /// The scope of the rooms of a WebSocket route.
     pub(crate) fn scope(&self, number: usize) -> &Arc<str> {
         &self.websockets[number].0

@@ -4,15 +4,37 @@ use std::sync::{Arc, OnceLock};
 
 use super::http::fallback::Fallback;
 use super::http::options::Options;
+use super::http::script::Scripts;
 use super::namespace::Namespaces;
 use super::route::Routes;
 use super::start::Cores;
 use super::state::StateMap;
 use crate::reactor::clock::Clock;
+use crate::shard::call::Above;
 use crate::shard::hall::Hall;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Address;
 use crate::shard::settings::Settings;
+
+/// What is served over HTTP beside the routes.
+pub(crate) struct Served {
+    /// For requests that are nobody else's.
+    pub(crate) fallback: Option<Fallback>,
+    /// The client script, below Socket.IO's path.
+    pub(crate) scripts: Option<Scripts>,
+    /// That path, with a slash at its end.
+    pub(crate) script_prefix: String,
+}
+
+impl Served {
+    /// The client script, where Socket.IO is spoken.
+    pub(crate) fn scripts_for(&self, above: &Above) -> Option<&Scripts> {
+        match above {
+            Above::SocketIo => self.scripts.as_ref(),
+            Above::Raw { .. } => None,
+        }
+    }
+}
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -22,8 +44,7 @@ pub(crate) struct Shared {
     pub(crate) routes: Routes,
     /// Engine.IO over HTTP.
     pub(crate) engine: Options,
-    /// For requests that are nobody else's.
-    pub(crate) fallback: Option<Fallback>,
+    pub(crate) served: Served,
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
@@ -37,7 +58,7 @@ impl Shared {
         rooms_max: usize,
         states: StateMap,
         namespaces: Namespaces,
-        (routes, engine, fallback): (Routes, Options, Option<Fallback>),
+        (routes, engine, served): (Routes, Options, Served),
     ) -> Self {
         let root = namespaces.name_of("/");
         let (addresses, cores) = (OnceLock::new(), OnceLock::new());
@@ -48,7 +69,7 @@ impl Shared {
             namespaces,
             routes,
             engine,
-            fallback,
+            served,
             root,
             addresses,
             cores,

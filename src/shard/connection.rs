@@ -344,7 +344,7 @@ impl Connection {
             Phase::Plain(plain) => cx
                 .app
                 .websocket_closed(plain.socket, CloseCode::ABNORMAL, ""),
-            Phase::Engine(mut engine) => engine.handle_end(key, cx),
+            Phase::Engine(mut engine) => engine.handle_end(cx),
             Phase::Probing(probing) => probing.tell_end(key, cx),
             // What it was about to answer may still be on its way.
             Phase::Http(mut http) if !failed => {

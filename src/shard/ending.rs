@@ -64,7 +64,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             End::Leaving => End::Moving,
             _ => return,
         };
-        self.advance_end(key);
+        if connection.descriptor.is_none() {
+            self.answer_poll(key);
+        } else {
+            self.advance_end(key);
+        }
     }
 
     /// First step of the end, at once.
@@ -107,7 +111,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let flushed = !connection.send_submitted && connection.outbound.is_none();
         let Some(descriptor) = connection.descriptor else {
             // A session on polling: the kernel has nothing of it.
-            if connection.end == End::Aborting || connection.end == End::Flushing && flushed {
+            let is_over = match connection.end {
+                End::Aborting => true,
+                End::Flushing => !connection.is_closing(),
+                _ => false,
+            };
+            if is_over {
                 self.wheel.cancel(key.slot);
                 self.vacate(key);
             }

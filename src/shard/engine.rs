@@ -8,6 +8,7 @@ mod desk;
 mod form;
 mod polling;
 pub(crate) mod probing;
+mod revision3;
 
 use std::rc::Rc;
 
@@ -97,7 +98,11 @@ impl Engine {
             revision: opening.revision,
             carrier,
             upper: match opening.above {
-                Above::SocketIo => Upper::SocketIo(Client::new(cx.now_ms, &settings.client)),
+                Above::SocketIo => Upper::SocketIo(Client::new(
+                    cx.now_ms,
+                    &settings.client,
+                    opening.revision == Revision::V3,
+                )),
                 Above::Raw { .. } => Upper::Raw,
             },
             handshake: Rc::new(opening.handshake),
@@ -170,6 +175,7 @@ impl Engine {
     ) -> T {
         let mut desk = Desk {
             key,
+            sid: &self.sid,
             revision: self.revision,
             handshake: &self.handshake,
             sockets: &mut self.sockets,
@@ -188,6 +194,7 @@ impl Engine {
         let mut input = Input::new(bytes);
         loop {
             let Engine {
+                sid,
                 session,
                 revision,
                 carrier: Carrier::WebSocket(websocket),
@@ -204,6 +211,7 @@ impl Engine {
             };
             let mut desk = Desk {
                 key,
+                sid,
                 revision: *revision,
                 handshake,
                 sockets,
@@ -217,7 +225,7 @@ impl Engine {
                 websocket::Output::Message {
                     kind: Kind::Binary,
                     payload,
-                } => desk.binary(session, upper, payload),
+                } => desk.binary_frame(session, upper, payload),
                 websocket::Output::Transmit(frame) => {
                     cx.hall.write(key, &[&frame]);
                     Step::Continue
@@ -243,10 +251,10 @@ impl Engine {
     }
 
     /// The connection has ended under the session, or what waits for its polls is too much.
-    pub(crate) fn handle_end<A: Application>(&mut self, key: ConnKey, cx: &Context<'_, A>) {
+    pub(crate) fn handle_end<A: Application>(&mut self, cx: &Context<'_, A>) {
         self.disconnect_all(DisconnectReason::TransportClose, cx);
         if let Carrier::Polling(_) = self.carrier {
-            let _ = self.end_polling(key, DisconnectReason::TransportError, cx);
+            let _ = self.end_polling(DisconnectReason::TransportError, cx);
         }
     }
 
@@ -267,7 +275,7 @@ impl Engine {
                 }
                 Flow::Finish
             }
-            Carrier::Polling(_) => self.end_polling(key, reason, cx),
+            Carrier::Polling(_) => self.end_polling(reason, cx),
         }
     }
 

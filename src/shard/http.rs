@@ -36,9 +36,6 @@ use pipe::{End, Shared, Timer};
 
 /// Unread bytes in a pipe at which nothing more is read from the connection: whoever the body is for does not take it.
 const UNREAD_MAX: usize = 64 * 1024;
-/// A head may take its usual time ([`Settings::handshake_timeout_ms`](super::settings::Settings)) from its first byte on; before that, the connection
-/// may rest between two requests for so long.
-const KEEP_ALIVE_MS: u64 = 75_000;
 
 /// The service asks for the connection to be cut without an answer.
 #[derive(Debug)]
@@ -127,7 +124,7 @@ impl Http {
     ) -> Self {
         let (pipe, waker) = (Shared::default(), cx.hall.lane().waker(key));
         let upgrade = Rc::<RefCell<Upgrade>>::default();
-        let timer = Timer::new(cx.settings.handshake_timeout_ms, KEEP_ALIVE_MS);
+        let timer = Timer::new(cx.settings.handshake_timeout_ms, cx.settings.keep_alive_ms);
         let peer = Peer {
             address,
             is_secure,
@@ -150,6 +147,7 @@ impl Http {
             .header_read_timeout(Duration::from_millis(cx.settings.handshake_timeout_ms))
             .max_header_size(HEAD_MAX)
             .max_headers(HEADERS_MAX)
+            .title_case_headers(true)
             .serve_connection(End::new(pipe.clone(), waker.clone()), service)
             .with_upgrades();
         Http {

@@ -54,13 +54,12 @@ impl Connection {
 
     pub(super) fn handle_broken_off<A: Application>(
         &mut self,
-        key: ConnKey,
         ticket: Ticket,
         cx: &Context<'_, A>,
     ) -> Flow {
         match &mut self.phase {
             Phase::Engine(engine) if self.end == End::Open => {
-                let flow = engine.handle_broken_off(key, ticket, cx);
+                let flow = engine.handle_broken_off(ticket, cx);
                 self.ended(flow)
             }
             _ => Flow::Continue,
@@ -80,6 +79,12 @@ impl Connection {
         if let Phase::Engine(engine) = &mut self.phase {
             engine.release_poll();
         }
+    }
+
+    /// Whether a session that has ended on polling has last words to say.
+    pub(super) fn is_closing(&self) -> bool {
+        self.outbound.is_some()
+            || matches!(&self.phase, Phase::Engine(engine) if engine.is_closing())
     }
 
     /// Whether what is said to it can leave at once.

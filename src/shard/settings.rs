@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) payload_max: usize,
     /// From accept to the end of the request head.
     pub(crate) handshake_timeout_ms: u64,
+    /// From the end of one request to the first byte of the next.
+    pub(crate) keep_alive_ms: u64,
     /// From our FIN to the peer's, after which the connection is cut.
     pub(crate) linger_ms: u64,
     /// Unsent bytes on a connection at which nothing more is read from it.

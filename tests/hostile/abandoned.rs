@@ -224,6 +224,7 @@ fn impatient() -> Config {
         ping_timeout: Duration::from_millis(200),
         connect_timeout: Duration::from_millis(300),
         handshake_timeout: Duration::from_millis(300),
+        keep_alive_timeout: Duration::from_millis(300),
         close_timeout: Duration::from_millis(200),
         ..base()
     }

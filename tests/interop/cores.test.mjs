@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { call, Clients, collect, startServer, within } from './harness.mjs';
+import { call, Clients, collect, cores, cut, startServer, within } from './harness.mjs';
 
 const GROUP = 50;
 const BROADCASTS = 1000; // of each group
@@ -16,7 +16,7 @@ let server;
 let clients;
 
 before(async () => {
-  server = await startServer('lobby', { args: ['--cores', '2'] });
+  server = await startServer('lobby', { args: ['--cores', `${cores}`] });
   clients = new Clients(server);
 });
 afterEach(() => clients.close());
@@ -135,7 +135,7 @@ test('clients that come and go disturb nobody', { timeout: 120_000 }, async () =
       const guest = await clients.connect(namespace);
       await call(guest, 'join', 'hall');
       if (visit % 2) guest.disconnect();
-      else guest.io.engine.transport.ws.terminate();
+      else cut(guest);
     }
   };
   const guests = [churn(), churn(), churn(), churn()];

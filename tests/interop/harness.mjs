@@ -3,18 +3,36 @@
 // The programs under test:
 //   RINGHALL_BIN          the `ringhall` binary            (default: target/debug/ringhall)
 //   RINGHALL_INTEROP_BIN  the example `interop`            (default: target/debug/examples/interop)
-//   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of both
+//   RINGHALL_ENGINE_BIN   the example `engine_echo`        (default: target/debug/examples/engine_echo)
+//   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of all of them
+// and who talks to them:
+//   RINGHALL_CLIENT=own   our own script (src/client/dist), in the place of the official client
+//   RINGHALL_TRANSPORTS   what the clients may use: "polling", "polling,websocket" (default: "websocket")
+//   RINGHALL_BASE64=1     they take no binary frames (`forceBase64`)
+//   RINGHALL_CORES        the cores of the servers (default: 2; the number of CPUs where a suite does not say)
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { io, Manager } from 'socket.io-client';
+import { WebSocket } from 'ws';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 export const repository = path.resolve(here, '../..');
 export const isReference = Boolean(process.env.RINGHALL_REFERENCE);
+export const isOwn = process.env.RINGHALL_CLIENT === 'own';
+const forceBase64 = Boolean(process.env.RINGHALL_BASE64);
+export const transports = (process.env.RINGHALL_TRANSPORTS ?? 'websocket').split(',');
+
+export const cores = Number(process.env.RINGHALL_CORES ?? 2);
+
+/** For `skip`: true of a mode in which there is no websocket to act upon. */
+export const needsWebSocket = !transports.includes('websocket') && 'needs a websocket';
+
+// Our script takes the platform's WebSocket, which Node 20 lacks; and the suites reach into the one of ws.
+if (isOwn) globalThis.WebSocket = WebSocket;
+const { io, Manager } = await import(isOwn ? '../../src/client/dist/socket.io.esm.min.js' : 'socket.io-client');
 
 // Long enough for a debug build on a loaded machine; what is waited for normally comes in milliseconds.
 const PATIENCE_MS = 20_000;
@@ -23,8 +41,16 @@ const STOP_MS = 10_000;
 /** The command line of `lobby` (the binary) or `interop` (the example). */
 export function program(name) {
   if (isReference) return [process.execPath, path.join(here, 'reference.mjs'), '--program', name];
-  const inTree = { lobby: 'target/debug/ringhall', interop: 'target/debug/examples/interop' };
-  const given = { lobby: process.env.RINGHALL_BIN, interop: process.env.RINGHALL_INTEROP_BIN };
+  const inTree = {
+    lobby: 'target/debug/ringhall',
+    interop: 'target/debug/examples/interop',
+    engine: 'target/debug/examples/engine_echo',
+  };
+  const given = {
+    lobby: process.env.RINGHALL_BIN,
+    interop: process.env.RINGHALL_INTEROP_BIN,
+    engine: process.env.RINGHALL_ENGINE_BIN,
+  };
   return [given[name] ?? path.join(repository, inTree[name])];
 }
 
@@ -114,7 +140,8 @@ class RunningServer {
 /** Starts it and waits for its address. Port 0: a free one. `first`: what comes before the options. */
 export async function startServer(name, { first = [], args = [], port = 0 } = {}) {
   const [file, ...fixed] = program(name);
-  const child = spawn(file, [...fixed, ...first, '--listen', `127.0.0.1:${port}`, ...args], {
+  const onCores = process.env.RINGHALL_CORES && !args.includes('--cores') ? ['--cores', `${cores}`] : [];
+  const child = spawn(file, [...fixed, ...first, '--listen', `127.0.0.1:${port}`, ...args, ...onCores], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -149,7 +176,7 @@ export class Clients {
   /** A socket on a connection of its own, not yet connected. */
   open(namespace = '/', options = {}) {
     const socket = io(this.server.url + namespace, {
-      transports: ['websocket'], forceNew: true, reconnection: false, ...options,
+      transports, forceBase64, forceNew: true, reconnection: false, ...options,
     });
     this.#sockets.push(socket);
     return socket;
@@ -165,7 +192,7 @@ export class Clients {
 
   /** One connection for several namespaces: `manager.socket("/chat")`. */
   manager(options = {}) {
-    const manager = new Manager(this.server.url, { transports: ['websocket'], reconnection: false, ...options });
+    const manager = new Manager(this.server.url, { transports, forceBase64, reconnection: false, ...options });
     this.#sockets.push({ disconnect: () => manager._close() });
     return manager;
   }
@@ -185,6 +212,20 @@ export async function connected(socket) {
     });
   }), 'connect');
   return socket;
+}
+
+/** The socket's websocket (of ws), once it has one. */
+export async function webSocketOf(socket) {
+  const { engine } = socket.io;
+  if (engine.transport.name !== 'websocket') await next(engine, 'upgrade');
+  return engine.transport.ws;
+}
+
+/** Breaks a connection: no close frame, or, while it polls, an end without a disconnect packet. */
+export function cut(socket) {
+  const { engine } = socket.io;
+  if (engine.transport.name === 'websocket') engine.transport.ws.terminate();
+  else engine.close();
 }
 
 /** `socket.emit(event, ...args)` with an acknowledgement: its first argument. */

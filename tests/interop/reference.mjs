@@ -27,7 +27,6 @@ const web = http.createServer((request, response) => {
 });
 
 const io = new Server(web, {
-  transports: ['websocket'],
   destroyUpgrade: false,
   pingInterval: Number(options['ping-interval']),
   pingTimeout: Number(options['ping-timeout']),
@@ -110,7 +109,10 @@ if (options.program === 'lobby') {
 }
 
 function shutDown() {
-  for (const session of Object.values(io.engine.clients)) session.transport.socket.close(1001);
+  for (const session of Object.values(io.engine.clients)) {
+    if (session.transport.name === 'websocket') session.transport.socket.close(1001);
+    else session.close(true);
+  }
   for (const connection of echo.clients) connection.close(1001);
   web.close(() => process.exit(0));
   web.closeAllConnections(); // the plain requests; the websockets end with their close frames

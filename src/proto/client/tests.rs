@@ -21,7 +21,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            client: Client::new(0, &LIMITS),
+            client: Client::new(0, &LIMITS, false),
         }
     }
 
@@ -60,7 +60,14 @@ fn told(output: &Output<'_>) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match output {
         Output::Nothing => "nothing".into(),
-        Output::Connect { namespace, auth } => format!("connect {namespace} {}", text(auth)),
+        Output::Connect {
+            namespace,
+            auth,
+            query,
+        } if query.is_empty() => format!("connect {namespace} {}", text(auth)),
+        Output::Connect {
+            namespace, query, ..
+        } => format!("connect {namespace} ?{query}"),
         Output::ConnectRefused { namespace, why } => format!("refused {namespace}: {why}"),
         Output::Event {
             socket,
@@ -326,7 +333,7 @@ fn more_namespaces_than_allowed_are_refused() {
 #[test]
 fn connect_timeout_counts_joins_only() {
     let mut bench = Bench {
-        client: Client::new(1000, &LIMITS),
+        client: Client::new(1000, &LIMITS, false),
     };
     assert_eq!(bench.client.next_deadline_ms(), Some(46_000));
     assert_eq!(bench.text("0"), "connect / ");
@@ -343,7 +350,7 @@ fn connect_timeout_counts_joins_only() {
     assert_eq!(bench.text("0"), "nothing");
 
     let mut bench = Bench {
-        client: Client::new(1000, &LIMITS),
+        client: Client::new(1000, &LIMITS, false),
     };
     bench.enter("/", 1);
     assert_eq!(bench.client.next_deadline_ms(), None);
@@ -373,7 +380,7 @@ const TEXTS: [&str; 16] = [
 
 /// A random client and a random server: memory stays bounded, nothing follows a violation, events reach joined sockets only.
 fn fuzz_client(random: &mut Random) {
-    let mut client = Client::new(0, &LIMITS);
+    let mut client = Client::new(0, &LIMITS, false);
     let mut asked: Vec<String> = Vec::new();
     let mut next_socket = 0;
     let mut ended = false;
@@ -439,4 +446,14 @@ fn arbitrary_bytes_do_not_panic() {
             bench.client.handle_binary(&LIMITS, &text);
         }
     });
+}
+
+#[test]
+fn a_query_is_part_of_the_name_but_in_socket_io_2() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.text("0/chat?token=a,"), "connect /chat?token=a ");
+    bench.client = Client::new(0, &LIMITS, true);
+    assert_eq!(bench.text("0/chat?token=a,"), "connect /chat ?token=a");
+    assert!(bench.client.joined(&Arc::from("/chat"), 3));
+    assert_eq!(bench.text(r#"2/chat,["x"]"#), "event 3 x None [] []");
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::compress;
 use super::options::{Forbidden, Options};
+use super::script::Scripts;
 use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{
     Above, Answer, Call, Opening, Refused, Reply, Request as Asked, Takeover, Ticket,
@@ -140,9 +141,11 @@ pub(crate) struct Request<'a, P> {
     pub(crate) options: &'a Options,
     pub(crate) port: &'a P,
     pub(crate) above: Above,
+    /// The path of Socket.IO with a slash at its end, and what is served there by name.
+    pub(crate) prefix: &'a str,
+    pub(crate) scripts: Option<&'a Scripts>,
     pub(crate) head: http::request::Parts,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) is_secure: bool,
     pub(crate) now_ms: u64,
 }
 
@@ -155,6 +158,9 @@ impl<P: Port> Request<'_, P> {
         let mut headers = HeaderMap::new();
         if let Some(answer) = self.cors(&mut headers) {
             return Served::Answer(answer);
+        }
+        if let Some(script) = self.script() {
+            return Served::Answer(script).with(headers);
         }
         let served = match self.query() {
             Err(error) => Err(error),
@@ -195,6 +201,15 @@ impl<P: Port> Request<'_, P> {
         let mut response = respond(status, None, Bytes::new());
         response.headers_mut().extend(std::mem::take(headers));
         Some(response)
+    }
+
+    /// A file of the client. Names that are none of these are requests like others.
+    fn script(&self) -> Option<Response<Bytes>> {
+        let scripts = self.scripts?;
+        let (_, name) = self.head.uri.path().rsplit_once('/')?;
+        // Exactly below the path.
+        let is_below = self.prefix.len() + name.len() == self.head.uri.path().len();
+        scripts.serve(name, &self.head.headers).filter(|_| is_below)
     }
 
     fn handshake(&self) -> Handshake {
@@ -330,7 +345,7 @@ impl<P: Port> Request<'_, P> {
             self.push(&sid, revision, ticket, body).await
         };
         guard.sid = None;
-        if self.options.has_hooks() && matches!(served, Ok(Served::Answer(_))) {
+        if self.options.has_hooks() && served.as_ref().is_ok_and(Served::is_success) {
             self.options.run_hooks(&self.handshake(), false, headers);
         }
         served
@@ -488,12 +503,33 @@ impl<P: Port> Request<'_, P> {
 }
 
 impl Served {
-    /// Adds headers to the answer, whatever it is; those that it has already stay.
+    /// Adds headers to the answer, whatever it is. One that it has already is replaced, except that what it varies by adds up.
     fn with(mut self, headers: HeaderMap) -> Served {
         if let Served::Answer(response) | Served::TakeOver(response, _) = &mut self {
-            response.headers_mut().extend(headers);
+            let varies: Vec<HeaderValue> = response
+                .headers()
+                .get_all(header::VARY)
+                .iter()
+                .cloned()
+                .collect();
+            let both = response.headers_mut();
+            both.extend(headers);
+            for value in varies {
+                if !both
+                    .get_all(header::VARY)
+                    .iter()
+                    .any(|there| *there == value)
+                {
+                    both.append(header::VARY, value);
+                }
+            }
         }
         self
+    }
+
+    /// Hooks have no say in errors.
+    fn is_success(&self) -> bool {
+        matches!(self, Served::Answer(response) if response.status().is_success())
     }
 }
 

@@ -53,8 +53,10 @@ impl Fallback {
         mut request: Request<Incoming>,
         from: &Peer,
     ) -> Result<Response<Body>, Cut> {
+        let extensions = request.extensions_mut();
+        extensions.insert(local.server());
         if let Some(address) = from.address {
-            request.extensions_mut().insert(address);
+            extensions.insert(address);
         }
         let hall = local.hall_of().clone();
         let alive = task::Alive::new(hall);

@@ -1,11 +1,12 @@
 //! Where the packets of one client are acted on.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Upper;
+use super::{Upper, revision3};
 use crate::proto::client::{self, Client};
 use crate::proto::reason::DisconnectReason;
 use crate::proto::session::{self, Revision, Session};
@@ -22,6 +23,7 @@ use crate::wire::{engine as packet, socket};
 /// See the module's text.
 pub(super) struct Desk<'a, A> {
     pub(super) key: ConnKey,
+    pub(super) sid: &'a str,
     pub(super) revision: Revision,
     pub(super) handshake: &'a Rc<Handshake>,
     pub(super) sockets: &'a mut SmallVec<[Option<SocketKey>; 1]>,
@@ -57,7 +59,24 @@ impl<A: Application> Desk<'_, A> {
         }
     }
 
-    /// A message packet in its binary form.
+    /// A binary message of the WebSocket.
+    pub(super) fn binary_frame(
+        &mut self,
+        session: &mut Session,
+        upper: &mut Upper,
+        bytes: &[u8],
+    ) -> Step {
+        let data = match self.revision {
+            Revision::V4 => Some(bytes),
+            Revision::V3 => revision3::data_of(bytes),
+        };
+        match data {
+            Some(data) => self.binary(session, upper, data),
+            None => Step::End(DisconnectReason::ParseError, CloseCode::PROTOCOL_ERROR),
+        }
+    }
+
+    /// A binary message packet.
     pub(super) fn binary(
         &mut self,
         session: &mut Session,
@@ -77,8 +96,16 @@ impl<A: Application> Desk<'_, A> {
             Upper::Raw => return self.raw(Kind::Text, text),
         };
         let (namespace, auth) = match client.handle_text(&self.cx.settings.client, text) {
-            client::Output::Connect { namespace, auth } => {
-                (Arc::<str>::from(namespace), auth.to_vec())
+            client::Output::Connect {
+                namespace,
+                auth,
+                query,
+            } => {
+                let auth = match query {
+                    "" => auth.to_vec(),
+                    query => revision3::auth_of(query),
+                };
+                (Arc::<str>::from(namespace), auth)
             }
             output => return self.act(output),
         };
@@ -206,6 +233,9 @@ impl<A: Application> Desk<'_, A> {
             },
             false,
         );
+        if self.revision == Revision::V3 {
+            revision3::join_own_room(self.cx.hall, socket, namespace, self.sid);
+        }
         self.cx.app.connected(Arrival {
             socket,
             id,
@@ -217,8 +247,12 @@ impl<A: Application> Desk<'_, A> {
     }
 
     fn refuse(&self, namespace: &str, json: &str) {
+        let json = match self.revision {
+            Revision::V4 => Cow::Borrowed(json),
+            Revision::V3 => revision3::error_of(json),
+        };
         let mut text = vec![packet::MESSAGE];
-        socket::encode_connect_error(&mut text, namespace, json);
+        socket::encode_connect_error(&mut text, namespace, &json);
         let head = frame::encode_head(Opcode::Text, true, text.len());
         self.cx.hall.write(self.key, &[&head, &text]);
     }

@@ -15,7 +15,6 @@ use crate::shard::engine::desk::{Desk, Step};
 use crate::shard::outbound::Outbound;
 use crate::wire::close::CloseCode;
 use crate::wire::engine as packet;
-use crate::wire::frame::{self, Opcode};
 
 /// What a session on polling has beside its rules ([`crate::proto::session`]).
 pub(super) struct Poller {
@@ -25,6 +24,8 @@ pub(super) struct Poller {
     push: Option<(Ticket, oneshot::Sender<()>)>,
     /// A POST that was handled, and is not answered as long as the connection is paused: the client is to wait.
     pushed: Option<Reply>,
+    /// The session has ended in good order: a GET that finds nothing more gets the close packet.
+    closing: bool,
     /// The WebSocket that is about to take over.
     pub(super) probe: Option<ConnKey>,
     /// The client takes no binary frames (`b64=1`).
@@ -54,6 +55,7 @@ impl Engine {
             }),
             push: None,
             pushed: None,
+            closing: false,
             probe: None,
             base64_only: opening.base64_only,
         };
@@ -100,7 +102,7 @@ impl Engine {
                 Flow::Continue
             }
             Request::Poll { ticket, reply } => self.handle_poll(key, ticket, reply, cx),
-            Request::Push { ticket, reply } => self.handle_push(key, ticket, reply, cx),
+            Request::Push { ticket, reply } => self.handle_push(ticket, reply, cx),
             Request::Pushed {
                 ticket,
                 body,
@@ -123,7 +125,7 @@ impl Engine {
         };
         if let Err(reason) = self.session.poll() {
             answer(reply, refused(Refused::Duplicate));
-            return self.end_polling_now(key, reason.into(), cx);
+            return self.end_polling_now(reason.into(), cx);
         }
         poller.poll = Some(Poll {
             ticket,
@@ -138,7 +140,6 @@ impl Engine {
 
     fn handle_push<A: Application>(
         &mut self,
-        key: ConnKey,
         ticket: Ticket,
         reply: Reply,
         cx: &Context<'_, A>,
@@ -154,7 +155,7 @@ impl Engine {
         };
         if let Err(reason) = begun {
             answer(reply, refused(Refused::Duplicate));
-            return self.end_polling_now(key, reason.into(), cx);
+            return self.end_polling_now(reason.into(), cx);
         }
         let (alive, ended) = oneshot::channel();
         poller.push = Some((ticket, alive));
@@ -201,6 +202,7 @@ impl Engine {
     ) -> Step {
         let mut desk = Desk {
             key,
+            sid: &self.sid,
             revision: self.revision,
             handshake: &self.handshake,
             sockets: &mut self.sockets,
@@ -221,7 +223,6 @@ impl Engine {
     /// The client has broken a GET or POST off, by closing its connection: the session has ended (as in Node).
     pub(crate) fn handle_broken_off<A: Application>(
         &mut self,
-        key: ConnKey,
         ticket: Ticket,
         cx: &Context<'_, A>,
     ) -> Flow {
@@ -237,7 +238,7 @@ impl Engine {
             return Flow::Continue;
         }
         let reason = self.session.broken_off();
-        self.end_polling_now(key, reason.into(), cx)
+        self.end_polling_now(reason.into(), cx)
     }
 
     /// Gives what waits to the held GET, if there are both. True: there was.
@@ -271,11 +272,24 @@ impl Engine {
         true
     }
 
-    /// Releases a held GET that found nothing, for the sake of an upgrade.
+    /// Releases a held GET that found nothing: for the sake of an upgrade, or because nothing is to come any more.
+    ///
+    /// The close packet comes in an answer of its own, as from Node: clients close at once when they read it, and would not come to what
+    /// stands before it.
     pub(crate) fn release_poll(&mut self) {
-        if self.session.releases_polls() {
-            self.release(packet::NOOP);
+        match &mut self.carrier {
+            Carrier::Polling(poller) if poller.closing && poller.poll.is_some() => {
+                poller.closing = false;
+                self.release(packet::CLOSE);
+            }
+            Carrier::Polling(_) if self.session.releases_polls() => self.release(packet::NOOP),
+            _ => {}
         }
+    }
+
+    /// Whether the close packet is still to be fetched.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(&self.carrier, Carrier::Polling(poller) if poller.closing)
     }
 
     fn release(&mut self, kind: u8) {
@@ -305,7 +319,6 @@ impl Engine {
     /// The sockets were told. In good order: the close packet follows what waits, to the held GET or the next one. Otherwise at once.
     pub(super) fn end_polling<A: Application>(
         &mut self,
-        key: ConnKey,
         reason: DisconnectReason,
         cx: &Context<'_, A>,
     ) -> Flow {
@@ -325,8 +338,7 @@ impl Engine {
                 | DisconnectReason::ServerNamespaceDisconnect
         );
         if in_good_order {
-            let head = frame::encode_head(Opcode::Text, true, 1);
-            cx.hall.write(key, &[&head, &[packet::CLOSE]]);
+            poller.closing = true;
             return Flow::Finish;
         }
         // Engine.IO protocol: who closes by POST gets a noop on the GET, everybody else a close packet.
@@ -339,12 +351,11 @@ impl Engine {
 
     fn end_polling_now<A: Application>(
         &mut self,
-        key: ConnKey,
         reason: DisconnectReason,
         cx: &Context<'_, A>,
     ) -> Flow {
         self.disconnect_all(reason, cx);
-        self.end_polling(key, reason, cx)
+        self.end_polling(reason, cx)
     }
 
     /// A GET for a session that has ended in good order and has last words to say.

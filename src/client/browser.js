@@ -1,0 +1,5 @@
+// What a `<script>` gets: the global `io`.
+
+import { io } from './socket.io.js';
+
+globalThis.io = io;
