@@ -108,7 +108,7 @@ impl Server {
 
 impl Layer {
     /// Where the client's address is to be found, which handlers get as [`Handshake::peer_addr`](crate::Handshake::peer_addr). Default: a
-    /// `SocketAddr` in the extensions of the request. (Of a connection that is handed over it is known anyway.)
+    /// `SocketAddr` in the extensions of the request. (A TCP connection that begins as a WebSocket is asked for it when it is handed over.)
     ///
     /// ```
     /// # fn f(server: &ringhall::Server) {

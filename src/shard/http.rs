@@ -272,6 +272,8 @@ impl Http {
             pipe.input.clear();
         }
         let waiting = pipe.waiting();
+        // Who still waits to write is woken when the connection has room again.
+        pipe.is_full = pipe.is_waited_for();
         drop(pipe);
         waiting.for_each(Waker::wake);
         self.write_and_read(key, cx);

@@ -61,6 +61,10 @@ impl Pipe {
         reader.into_iter().chain(writer)
     }
 
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.writer.is_some()
+    }
+
     pub(super) fn begin(&mut self, room: usize) {
         self.room = room;
         self.is_full = false;
