@@ -6,7 +6,7 @@
 //!   `room=R` joins R, and its `msg` goes to everybody in R, the sender included.
 
 use clap::Parser;
-use ringhall::{Ack, Handshake, Message, Payload, Server, Socket, WebSocket, WebSocketRoute};
+use ringhall::{Ack, Handshake, Message, Payload, Server, Socket, Tls, WebSocket, WebSocketRoute};
 
 /// The program's allocator, as in the `ringhall` program.
 #[global_allocator]
@@ -18,9 +18,12 @@ struct Options {
     listen: String,
     #[arg(long, default_value_t = 1)]
     cores: usize,
+    /// Speak TLS, with a certificate that signed itself.
+    #[arg(long)]
+    tls: bool,
 }
 
-fn main() -> ringhall::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
     let options = Options::parse();
     let room = WebSocketRoute::new()
@@ -32,8 +35,14 @@ fn main() -> ringhall::Result<()> {
                 socket.to(&room).send(message);
             }
         });
-    let server = Server::builder()
-        .listen(options.listen)
+    let builder = if options.tls {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let tls = Tls::pem(made.cert.pem(), made.signing_key.serialize_pem());
+        Server::builder().listen_tls(options.listen, tls)
+    } else {
+        Server::builder().listen(options.listen)
+    };
+    let server = builder
         .cores(options.cores)
         .websocket("/echo", |socket: &WebSocket, message: Message<'_>| {
             socket.send(message)
@@ -57,8 +66,8 @@ fn main() -> ringhall::Result<()> {
             }
         })
         .start()?;
-    for address in server.local_addrs() {
-        println!("listening on http://{address}");
+    for url in server.local_urls() {
+        println!("listening on {url}");
     }
-    server.wait()
+    Ok(server.wait()?)
 }

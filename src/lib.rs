@@ -11,9 +11,17 @@ mod ring;
 mod room;
 mod server;
 mod shard;
+
+#[cfg_attr(
+    not(feature = "tls"),
+    allow(dead_code, reason = "without the feature nobody can ask for TLS")
+)]
+mod tls;
 mod wire;
 
 pub use error::{Error, Result};
+#[cfg(feature = "tls")]
+pub use server::Tls;
 pub use server::{
     Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
     ConnectContext, ConnectHandler, Cookie, Cors, Data, DecodeError, DisconnectContext,

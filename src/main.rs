@@ -31,9 +31,8 @@ enum Command {
 
 #[derive(Args)]
 struct Serve {
-    /// Listen on this address, such as 127.0.0.1:3000 or [::]:80; may be repeated. Port 0 takes any free port.
-    #[arg(long, value_name = "ADDRESS", default_value = "localhost:8080")]
-    listen: Vec<String>,
+    #[command(flatten)]
+    listen: gateway::listen::Listen,
     /// Serve on so many cores (1 to 256) [default: all]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cores: Option<usize>,
@@ -65,13 +64,11 @@ fn run(serve: &Serve) -> Result<(), Box<dyn std::error::Error>> {
         cores: serve.cores.unwrap_or(defaults.cores),
         ..defaults
     };
-    let mut builder = gateway::lobby::development(Server::builder().config(config));
-    for address in &serve.listen {
-        builder = builder.listen(address);
-    }
+    let builder = gateway::lobby::development(Server::builder().config(config));
+    let builder = serve.listen.apply(builder)?;
     let signals = gateway::signals::Signals::catch()?;
     let server = builder.start()?;
-    gateway::announce(&server);
+    gateway::announce(&server, &serve.listen);
     signals.shut_down_on_first(&server);
     server.wait()?;
     Ok(())

@@ -1,5 +1,5 @@
-//! The programs of this repository against real clients: the official Socket.IO client and `ws` (under Node), Chromium,
-//! and the Autobahn test suite. Each suite is a test here, so that `cargo test` runs them all.
+//! The programs of this repository against real clients: the official Socket.IO client, our own script and `ws` (under
+//! Node), Chromium, and the Autobahn test suite. Each suite is a test here, so that `cargo test` runs them all.
 //!
 //! `tests/setup` installs what is missing. What cannot be installed is a failure that says so: nothing is skipped.
 //! `cargo test --test clients` alone does not rebuild the examples: add `--examples`.
@@ -124,9 +124,37 @@ fn websocket() {
 }
 
 #[test]
+fn tls() {
+    node_suite("tls");
+}
+
+#[test]
 fn browser() {
     set_up("browser");
     node_suite("browser");
+}
+
+/// What is served is what the source builds, and not larger than promised.
+#[test]
+fn script_is_built() {
+    set_up("interop");
+    let what = "src/client/build --check";
+    let output = finished(command("node").args(["src/client/build", "--check"]));
+    announce(expect_success(what, &output).trim_end());
+}
+
+/// Our client beside the official one, with Node's server.
+#[test]
+fn script() {
+    node_suite("script");
+    node_suite("script-events");
+    node_suite("script-ends");
+}
+
+#[test]
+fn script_in_a_browser() {
+    set_up("browser");
+    node_suite("script-browser");
 }
 
 #[test]
@@ -201,8 +229,10 @@ fn example(name: &str) -> PathBuf {
 /// Cargo runs tests in the package's root, so paths of the repository hold.
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);
-    // The programs under test, whatever the surroundings ask for.
-    command.env_remove("RINGHALL_REFERENCE");
+    // The programs and clients under test, whatever the surroundings ask for.
+    for setting in ["REFERENCE", "CLIENT", "TRANSPORTS", "BASE64", "CORES"] {
+        command.env_remove(format!("RINGHALL_{setting}"));
+    }
     command
 }
 

@@ -6,3 +6,4 @@ pub mod client;
 pub mod options;
 #[allow(unsafe_code)]
 pub mod ring;
+pub mod secure;

@@ -3,11 +3,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perf::client::{Client, Protocol};
 use perf::options::{Options, raise_file_limit};
 use perf::ring::{Event, Ring};
+use perf::secure::{self, Secure};
 
 #[path = "load/script.rs"]
 mod script;
@@ -28,6 +30,8 @@ const SAMPLE_EVERY: u64 = 8;
 /// One connection.
 struct Peer {
     client: Client,
+    /// `None`: plain TCP.
+    secure: Option<Box<Secure>>,
     outbound: Vec<u8>,
     spare: Vec<u8>,
     sending: bool,
@@ -52,6 +56,9 @@ struct Load {
     plan: Plan,
     script: Script,
     ring: &'static mut Ring,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    /// What was decrypted last.
+    plain: Vec<u8>,
     peers: Vec<Peer>,
     rooms: Vec<Room>,
     ready: u32,
@@ -69,6 +76,8 @@ fn main() -> io::Result<()> {
     let mut load = Load {
         script: Script::new(&plan),
         ring: Ring::open(plan.connections, None)?,
+        tls: plan.tls.then(secure::config).transpose()?,
+        plain: Vec::new(),
         peers: Vec::new(),
         rooms: Vec::new(),
         ready: 0,
@@ -105,8 +114,10 @@ impl Load {
         let mut outbound = Vec::new();
         let client = Client::open(self.plan.protocol, &self.plan.path(room), &mut outbound);
         self.ready += u32::from(client.is_ready());
+        let secure = self.tls.as_ref().map(Secure::new).transpose()?;
         self.peers.push(Peer {
             client,
+            secure: secure.map(Box::new),
             outbound,
             spare: Vec::new(),
             sending: false,
@@ -218,14 +229,23 @@ impl Load {
 
     /// Reads a buffer; returns how many messages it completed.
     fn take(&mut self, slot: u32, buffer: &perf::ring::Buffer) -> io::Result<u64> {
-        let bytes = self.ring.bytes(buffer);
+        let mut bytes = self.ring.bytes(buffer);
         let Peer {
             client,
+            secure,
             outbound,
             received,
             odd_bytes,
             ..
         } = &mut self.peers[slot as usize];
+        if let Some(secure) = secure {
+            self.plain.clear();
+            secure.open(bytes, &mut self.plain)?;
+            bytes = &self.plain;
+            if bytes.is_empty() {
+                return Ok(0);
+            }
+        }
         let (was_ready, before) = (client.is_ready(), *received);
         let script = &self.script;
         client.handle(bytes, outbound, |message| {
@@ -302,11 +322,21 @@ impl Load {
 
     fn flush(&mut self, slot: u32) -> io::Result<()> {
         let peer = &mut self.peers[slot as usize];
-        if peer.sending || peer.outbound.is_empty() {
+        if peer.sending {
+            return Ok(());
+        }
+        let mut bytes = std::mem::replace(&mut peer.outbound, std::mem::take(&mut peer.spare));
+        if let Some(secure) = &mut peer.secure {
+            let mut sealed = std::mem::take(&mut peer.outbound);
+            secure.seal(&bytes, &mut sealed)?;
+            bytes.clear();
+            peer.outbound = std::mem::replace(&mut bytes, sealed);
+        }
+        if bytes.is_empty() {
+            peer.spare = bytes;
             return Ok(());
         }
         peer.sending = true;
-        let bytes = std::mem::replace(&mut peer.outbound, std::mem::take(&mut peer.spare));
         self.ring.send_owned(slot, bytes)
     }
 }

@@ -80,11 +80,12 @@ impl Bench {
     }
 
     /// Starts the subject on the server's CPU.
-    fn start_subject(&self) -> io::Result<Server> {
+    fn start_subject(&self, tls: bool) -> io::Result<Server> {
         let Some((program, arguments)) = self.subject.split_first() else {
             return Err(io::Error::other("--subject names no program"));
         };
-        self.start(Command::new(program).args(arguments))
+        let tls = tls.then_some("--tls");
+        self.start(Command::new(program).args(arguments).args(tls))
     }
 
     fn start(&self, command: &mut Command) -> io::Result<Server> {
@@ -134,9 +135,12 @@ impl Bench {
 
     fn floor(&self, case: &Case) -> io::Result<Cost> {
         let mode = if case.in_rooms() { "fanout" } else { "echo" };
-        let mut command = Command::new(self.programs.join("floor"));
-        let server =
-            self.start(command.args(["--mode", mode, "--rooms", &case.rooms.to_string()]))?;
+        let server = if case.tls {
+            self.start(&mut Command::new(self.programs.join("tls-floor")))?
+        } else {
+            let mut command = Command::new(self.programs.join("floor"));
+            self.start(command.args(["--mode", mode, "--rooms", &case.rooms.to_string()]))?
+        };
         let scenario = if case.in_rooms() {
             "raw-room"
         } else {
@@ -149,7 +153,12 @@ impl Bench {
         if case.scenario == cases::NULL {
             return self.floor(case);
         }
-        self.run(case, &self.start_subject()?, case.scenario, case.bytes)
+        self.run(
+            case,
+            &self.start_subject(case.tls)?,
+            case.scenario,
+            case.bytes,
+        )
     }
 
     fn run(&self, case: &Case, server: &Server, scenario: &str, bytes: usize) -> io::Result<Cost> {
@@ -166,6 +175,7 @@ impl Bench {
             load.args([format!("--{name}"), value.to_string()]);
         }
         load.args(["--seconds", &self.seconds.to_string()]);
+        load.args(["--tls", &case.tls.to_string()]);
         cost::measure(server, &mut load)
     }
 }

@@ -13,7 +13,11 @@ struct Floor(Child, String);
 
 impl Floor {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_floor"))
+        Self::of(env!("CARGO_BIN_EXE_floor"), arguments)
+    }
+
+    fn of(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
@@ -22,7 +26,7 @@ impl Floor {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+        let address = line.trim().rsplit([' ', '/']).next().unwrap().to_owned();
         Self(child, address)
     }
 }
@@ -80,8 +84,12 @@ fn fanout_reaches_the_room_and_no_other() {
 
 #[test]
 fn load_counts_what_it_sent() {
-    for (mode, scenario) in [("echo", "raw-echo"), ("fanout", "raw-room")] {
-        let floor = Floor::start(&["--mode", mode]);
+    let tls = || Floor::of(env!("CARGO_BIN_EXE_tls-floor"), &[]);
+    for (scenario, tls, floor) in [
+        ("raw-echo", "false", Floor::start(&["--mode", "echo"])),
+        ("raw-room", "false", Floor::start(&["--mode", "fanout"])),
+        ("raw-echo", "true", tls()),
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_load"))
             .args([
                 scenario,
@@ -91,6 +99,8 @@ fn load_counts_what_it_sent() {
                 "500",
                 "--warm-up",
                 "0",
+                "--tls",
+                tls,
             ])
             .args([
                 "--connections",

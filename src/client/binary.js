@@ -2,7 +2,7 @@
 
 /** Buffer (a Uint8Array), ArrayBuffer, any view, Blob and File. */
 export function isBinary(value) {
-  return value instanceof ArrayBuffer || ArrayBuffer.isView(value) || (typeof Blob === 'function' && value instanceof Blob);
+  return value instanceof ArrayBuffer || ArrayBuffer.isView(value) || value instanceof Blob;
 }
 
 /** A text's length in UTF-8, or that of binary in base64, with one character for its type. */

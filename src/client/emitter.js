@@ -55,11 +55,7 @@ export class Emitter {
     return this.listeners(event).length > 0;
   }
 
-  emit(event, ...args) {
-    return this.fire_(event, ...args);
-  }
-
-  /** Calls who listens at this moment. Socket sends what is given to its `emit`, so inside it is always this one. */
+  /** Calls who listens at this moment. `emit` is the same, but for Socket, whose `emit` sends. */
   fire_(event, ...args) {
     callAll(this.listeners(event), this, args);
     return this;
@@ -67,5 +63,6 @@ export class Emitter {
 }
 
 const { prototype } = Emitter;
+prototype.emit = prototype.fire_;
 prototype.addEventListener = prototype.on;
 prototype.removeListener = prototype.removeAllListeners = prototype.removeEventListener = prototype.off;

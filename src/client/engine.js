@@ -35,10 +35,11 @@ export class Engine extends Emitter {
   open_() {
     const { transports } = this;
     const direct = this.opts.rememberUpgrade && hadWebSocket && transports.includes('websocket');
-    const Transport = TRANSPORTS[direct ? 'websocket' : transports[0]];
+    const name = direct ? 'websocket' : transports[0];
+    const Transport = TRANSPORTS[name];
     // Nobody listens yet.
     if (!Transport) return queueMicrotask(() => this.error_(new Error('No transports available')));
-    this.transport = new Transport(this);
+    this.transport = new Transport(this, name);
     this.transport.open_();
   }
 
@@ -149,7 +150,7 @@ export class Engine extends Emitter {
     this.flush_();
     if (this.readyState !== 'open') return;
     this.expectPing_();
-    if (this.opts.upgrade && data.upgrades.includes('websocket') && this.transports.includes('websocket')) this.probe_();
+    if (this.opts.upgrade && data.upgrades?.includes('websocket') && this.transports.includes('websocket')) this.probe_();
   }
 
   expectPing_() {
@@ -169,7 +170,7 @@ export class Engine extends Emitter {
   /** Tries a websocket beside the polling. Until it has answered, and if it fails, polling goes on as if nothing were. */
   probe_() {
     const polling = this.transport;
-    const probe = new WebSocketTransport(this, this.id);
+    const probe = new WebSocketTransport(this, 'websocket');
     this.probing_ = probe;
     let answered;
     const settle = () => {

@@ -74,6 +74,9 @@ export class Manager extends Emitter {
 
   opened_(engine) {
     this._readyState = 'open';
+    // Also when it was opened by hand while it waited for the next attempt.
+    clearTimeout(this.again_);
+    this._reconnecting = false;
     this.listen_(engine, {
       ping: () => this.emit('ping'),
       data: (data) => {

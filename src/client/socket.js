@@ -52,8 +52,8 @@ export class Socket extends Emitter {
 
   open() {
     if (this.connected) return this;
-    const { io } = this;
-    if (!this.active) {
+    const { active, io } = this;
+    if (!active) {
       this.subscriptions_ = {
         open: () => this.opened_(),
         packet: (packet) => { if (packet.nsp === this.nsp) this.packet_(packet); },
@@ -63,7 +63,8 @@ export class Socket extends Emitter {
       for (const event in this.subscriptions_) io.on(event, this.subscriptions_[event]);
     }
     if (!io._reconnecting) io.open();
-    if (io._readyState === 'open') this.opened_();
+    // One CONNECT only: a second one would end the session.
+    if (io._readyState === 'open' && !active) this.opened_();
     return this;
   }
 
@@ -88,7 +89,7 @@ export class Socket extends Emitter {
       return this;
     }
     const packet = { type: EVENT, data: args, options: { compress: flags.compress !== false } };
-    if (typeof args.at(-1) === 'function') {
+    if (typeof args[args.length - 1] === 'function') {
       packet.id = this.ids++;
       this.acks[packet.id] = this.ack_(packet, args.pop());
     }
@@ -155,7 +156,7 @@ export class Socket extends Emitter {
       if (ack) ack.apply(this, ack.withError ? [null, ...(data || [])] : data);
     } else if (type === CONNECT) {
       if (data?.sid) this.connected_(data);
-      else this.fire_('connect_error', new Error('no sid in the CONNECT packet: is this a server of Socket.IO v2?'));
+      else this.fire_('connect_error', new Error('CONNECT without a sid: is this a server of Socket.IO v2?'));
     } else if (type === DISCONNECT) {
       this.destroy_();
       this.closed_('io server disconnect');
@@ -181,7 +182,7 @@ export class Socket extends Emitter {
     callAll(this._Any, this, args);
     this.fire_(...args);
     // What the server needs to know to send the rest after a break.
-    const last = args.at(-1);
+    const last = args[args.length - 1];
     if (this.pid_ && typeof last === 'string') this.offset_ = last;
   }
 
@@ -189,6 +190,8 @@ export class Socket extends Emitter {
     this.id = sid;
     this.recovered = Boolean(pid && this.pid_ === pid);
     this.pid_ = pid;
+    // What the last session was sent says nothing about a new one.
+    if (!this.recovered) this.offset_ = undefined;
     this.connected = true;
     for (const args of this.receiveBuffer.splice(0)) this.dispatch_(args);
     for (const packet of this.sendBuffer.splice(0)) this.event_(packet);
@@ -217,7 +220,7 @@ export class Socket extends Emitter {
 
   /** Keeps an event until it is acknowledged or was tried `retries` times more; one after the other. */
   enqueue_(args) {
-    const ack = typeof args.at(-1) === 'function' && args.pop();
+    const ack = typeof args[args.length - 1] === 'function' && args.pop();
     const item = { args_: args, flags_: { ...this.flags, again_: true }, tries_: 0 };
     this.flags = {};
     const settle = (error, ...answer) => {

@@ -6,10 +6,11 @@
 import { decodePacket, encodePacket } from './packet.js';
 
 class Transport {
-  constructor(engine, sid) {
+  constructor(engine, name) {
     this.engine_ = engine;
+    this.name = name;
     this.to_ = engine;
-    this.sid_ = sid;
+    this.sid_ = engine.id;
     /** May `write_` be called now? */
     this.writable = false;
   }
@@ -46,10 +47,6 @@ class Transport {
 }
 
 export class Polling extends Transport {
-  get name() {
-    return 'polling';
-  }
-
   open_() {
     this.poll_();
   }
@@ -63,7 +60,7 @@ export class Polling extends Transport {
       if (packet.type === 'open') {
         this.sid_ = JSON.parse(packet.data).sid;
         this.writable = true;
-        // It was closed before there was a session to end.
+        // It was closed before it had a session to end.
         if (!this.to_) this.close_();
       }
       if (packet.type === 'close') this.to_?.close_({ description: 'transport closed by the server' });
@@ -119,17 +116,16 @@ export class Polling extends Transport {
   }
 
   close_() {
+    const abort = () => this.abort_.abort();
     this.to_ = null;
-    // The server answers the pending GET then; if not, it is of no use any more.
-    if (this.sid_) this.request_('', '1').then(() => this.abort_.abort());
+    // The server answers the pending GET then; if not, it is of no use any more. A handshake under way is waited for, as
+    // there will be a session to end; but not for long, as a browser has few connections for one server.
+    if (this.sid_) this.request_('', '1').then(abort);
+    else setTimeout(abort, 5000);
   }
 }
 
 export class WebSocketTransport extends Transport {
-  get name() {
-    return 'websocket';
-  }
-
   open_() {
     const { protocols, extraHeaders } = this.engine_.opts;
     const failed = (event) => this.fail_('websocket error', event, this.ws);

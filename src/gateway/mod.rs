@@ -2,13 +2,17 @@
 
 use ringhall::Server;
 
+pub(crate) mod listen;
 pub(crate) mod lobby;
 pub(crate) mod signals;
 
 /// Says what the server listens on and what is served there.
-pub(crate) fn announce(server: &Server) {
-    for address in server.local_addrs() {
-        println!("listening on http://{address}");
+pub(crate) fn announce(server: &Server, listen: &listen::Listen) {
+    for url in server.local_urls() {
+        println!("listening on {url}");
+    }
+    if listen.is_self_signed() {
+        println!("the certificate is self-signed: browsers warn of it, and curl wants -k");
     }
     let cores = server.cores();
     println!(

@@ -253,7 +253,10 @@ impl Session {
         }
         match packet {
             Packet::Message(data) => Output::Message(data),
-            Packet::Binary(base64) => Output::Binary(Cow::Owned(engine::decode_base64(base64))),
+            Packet::Binary(base64) => match self.without_type(base64) {
+                Some(base64) => Output::Binary(Cow::Owned(engine::decode_base64(base64))),
+                None => self.close(CloseReason::ParseError),
+            },
             // Open, upgrade and noop mean nothing here, and harm nobody.
             _ => Output::Nothing,
         }
@@ -424,6 +427,17 @@ impl Session {
         if let Phase::AwaitingPong { .. } = self.phase {
             self.phase = Phase::AwaitingPong { moved: false };
             self.deadline_ms = now_ms.saturating_add(heartbeat.timeout_ms);
+        }
+    }
+
+    /// In revision 3 the type of a message packet stands before its base64.
+    fn without_type<'a>(&self, base64: &'a mut [u8]) -> Option<&'a mut [u8]> {
+        if self.phase != Phase::AwaitingPing {
+            return Some(base64);
+        }
+        match base64.split_first_mut() {
+            Some((&mut engine::MESSAGE, base64)) => Some(base64),
+            _ => None,
         }
     }
 

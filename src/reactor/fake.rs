@@ -398,7 +398,15 @@ impl Reactor for Fake {
             bytes,
         };
         Some(match completion {
-            Completion::Accepted { descriptor, peer } => Completion::Accepted { descriptor, peer },
+            Completion::Accepted {
+                descriptor,
+                peer,
+                listener,
+            } => Completion::Accepted {
+                descriptor,
+                peer,
+                listener,
+            },
             Completion::AcceptFailed { error } => Completion::AcceptFailed { error },
             Completion::Received { key, buffer } => Completion::Received {
                 key,

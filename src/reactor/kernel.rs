@@ -296,9 +296,14 @@ impl Kernel {
                 result,
                 more,
             } => self.handle_accepted(listener as usize, result, more),
-            Event::Installed { descriptor, result } => Some(Completion::Accepted {
+            Event::Installed {
+                descriptor,
+                listener,
+                result,
+            } => Some(Completion::Accepted {
                 descriptor: Descriptor(descriptor),
                 peer: result.ok().and_then(|fd| peer_of(&fd)),
+                listener: listener as usize,
             }),
             Event::Detached { tag, result } => self.handle_detached(key_of(tag), result),
             Event::Adopted {

@@ -73,6 +73,8 @@ pub(crate) enum Completion<B> {
     Accepted {
         descriptor: Descriptor,
         peer: Option<SocketAddr>,
+        /// Where it was accepted: the index of its address among those that are listened on.
+        listener: usize,
     },
     /// Accepting failed on one listener (`EMFILE`, `ENFILE`, `ENOMEM`, …) and is no longer armed there:
     /// call [`Reactor::accept`] again, after a pause.

@@ -90,6 +90,7 @@ pub(crate) enum Event<L> {
     /// A direct descriptor has an ordinary one beside it now.
     Installed {
         descriptor: u32,
+        listener: u32,
         result: Result<OwnedFd, Errno>,
     },
     /// A connection's direct descriptor has an ordinary one beside it now, with which it can be taken elsewhere.
@@ -213,9 +214,9 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
     }
 
     /// Asks for an ordinary descriptor beside a direct one.
-    pub(crate) fn install(&mut self, descriptor: u32) {
+    pub(crate) fn install(&mut self, descriptor: u32, listener: u32) {
         let entry = opcode::FixedFdInstall::new(Fixed(descriptor), 0).build();
-        self.push(entry, Tag::new(Op::Install, descriptor, 0));
+        self.push(entry, Tag::new(Op::Install, descriptor, listener));
     }
 
     /// Arms receiving from the pool.
@@ -381,6 +382,7 @@ impl<L: AsRef<[u8]> + 'static> Ring<L> {
             },
             Op::Install => Event::Installed {
                 descriptor: tag.slot,
+                listener: tag.generation,
                 result: result.map(own),
             },
             Op::Detach => Event::Detached {

@@ -8,7 +8,7 @@
 pub(crate) enum Op {
     /// Multishot accept; the slot is the listener.
     Accept = 1,
-    /// A direct descriptor made an ordinary one for a moment; the slot is the direct descriptor.
+    /// A direct descriptor made an ordinary one for a moment; the slot is the direct descriptor, the generation the listener it came from.
     Install = 2,
     /// Multishot receive; slot and generation are the connection's.
     Receive = 3,

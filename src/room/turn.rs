@@ -39,7 +39,6 @@ pub(crate) enum Piece<'a> {
 
 impl<'a> Piece<'a> {
     /// The encoded bytes.
-    #[cfg(test)]
     pub(crate) fn bytes(self) -> &'a [u8] {
         match self {
             Piece::Small(bytes) => bytes,

@@ -18,6 +18,7 @@ use super::route::{Routes, WebSocketRoute};
 use super::shared::{Served, Shared};
 use super::start;
 use super::state::StateMap;
+use super::tls::{Tls, Wardrobe};
 use super::websocket::MessageHandler;
 use super::{Config, Handshake, Server};
 use crate::{Error, Result};
@@ -43,7 +44,7 @@ use crate::{Error, Result};
 #[must_use = "a builder does nothing until it is run or started"]
 pub struct Builder {
     config: Config,
-    listen: Vec<String>,
+    listen: Vec<Listen>,
     states: StateMap,
     root: Namespace,
     others: Vec<(String, Namespace)>,
@@ -54,6 +55,14 @@ pub struct Builder {
     hooks: Hooks,
     fallback: Option<Fallback>,
     client_dir: Option<PathBuf>,
+}
+
+/// An address to listen on.
+#[derive(Clone)]
+pub(super) struct Listen {
+    pub(super) address: String,
+    /// `None`: plain TCP.
+    pub(super) tls: Option<Tls>,
 }
 
 type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -91,7 +100,31 @@ impl Builder {
     /// # let _ = builder;
     /// ```
     pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen.push(address.into());
+        self.listen.push(Listen {
+            address: address.into(),
+            tls: None,
+        });
+        self
+    }
+
+    /// Adds an address on which TLS is spoken (https and wss), see [`Tls`]. Otherwise it is like those of [`listen`](Builder::listen):
+    /// all namespaces and routes are served on each address, and there may be several of both kinds, with different certificates.
+    ///
+    /// ```no_run
+    /// use ringhall::{Server, Tls};
+    ///
+    /// let server = Server::builder()
+    ///     .listen_tls("[::]:443", Tls::files("fullchain.pem", "privkey.pem"))
+    ///     .listen_tls("127.0.0.1:8443", Tls::files("dev.pem", "dev-key.pem"))
+    ///     .listen("127.0.0.1:8080");
+    /// # let _ = server;
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(mut self, address: impl Into<String>, tls: Tls) -> Self {
+        self.listen.push(Listen {
+            address: address.into(),
+            tls: Some(tls),
+        });
         self
     }
 
@@ -364,7 +397,8 @@ impl Builder {
     }
 
     /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router` as it is. What is in
-    /// the request's extensions can be extracted there: the client's address, a `SocketAddr`, and the [`Server`].
+    /// the request's extensions can be extracted there: the client's address, a `SocketAddr`; the `http::uri::Scheme`, `HTTPS` where the request
+    /// came over TLS; and the [`Server`].
     ///
     /// It runs on the cores, beside the handlers: it may wait for what tokio offers and start tasks, and what blocks belongs on another
     /// thread (`tokio::task::spawn_blocking`). An error of the service and a panic in it cut the connection, and nothing else. Paths of the
@@ -505,6 +539,10 @@ impl Builder {
     /// ```
     pub fn check(self) -> Result<()> {
         self.check_listen()?;
+        let mut wardrobe = Wardrobe::default();
+        for tls in self.listen.iter().filter_map(|listen| listen.tls.as_ref()) {
+            wardrobe.index_of(tls)?;
+        }
         self.into_shared().map(drop)
     }
 

@@ -78,6 +78,14 @@ pub struct Config {
     /// How long an HTTP connection may rest between two requests. Longer than that of a proxy in front, commonly 60 s, so that it is the
     /// proxy that closes. Default: 75 s.
     pub keep_alive_timeout: Duration,
+    /// A TLS handshake must be over this long after the connection was accepted; the connection is cut otherwise. The request head has
+    /// `handshake_timeout` on top of it. Default: 10 s.
+    pub tls_handshake_timeout: Duration,
+    /// TLS handshakes on one core at a time, at least 1. For one more, the oldest that is not over is cut: honest clients are through within a
+    /// few round trips, so those that stall on purpose go first, and keep nobody out. Default: 1,000.
+    ///
+    /// Worst case per handshake: 100 KiB (the largest message that a client may begin and not end); commonly 4 KiB.
+    pub max_tls_handshakes: usize,
     /// How long to wait for the other side to end a connection that this side has ended. Default: 5 s.
     pub close_timeout: Duration,
     /// How long [`Server::shutdown`](crate::Server::shutdown) waits for connections to end before it cuts them. Default: 5 s.
@@ -118,6 +126,8 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(45),
             handshake_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
+            tls_handshake_timeout: Duration::from_secs(10),
+            max_tls_handshakes: 1000,
             close_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(5),
             max_unsent: 1024 * 1024,
@@ -155,6 +165,7 @@ impl Config {
         in_range("max_attachments", self.max_attachments, 1, 1000)?;
         in_range("max_namespaces", self.max_namespaces, 1, 10_000)?;
         in_range("max_rooms", self.max_rooms, 1, 1 << 20)?;
+        in_range("max_tls_handshakes", self.max_tls_handshakes, 1, 1 << 24)?;
         in_range("max_connections", self.max_connections as usize, 1, 1 << 24)?;
         in_range(
             "max_unsent_cut",
@@ -204,6 +215,8 @@ impl Config {
             payload_max: self.max_payload,
             handshake_timeout_ms: ms("handshake_timeout", self.handshake_timeout)?,
             keep_alive_ms: ms("keep_alive_timeout", self.keep_alive_timeout)?,
+            tls_handshake_timeout_ms: ms("tls_handshake_timeout", self.tls_handshake_timeout)?,
+            tls_handshakes_max: self.max_tls_handshakes,
             linger_ms: close_timeout_ms,
             outbound_soft: self.max_unsent,
             outbound_hard: self.max_unsent_cut,
@@ -311,13 +324,17 @@ mod tests {
     #[test]
     fn each_bad_value_names_its_setting() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 9] = [
             ("cores", |c| c.cores = 0),
             ("cores", |c| c.cores = 257),
             ("max_message", |c| c.max_message = usize::MAX),
             ("max_attachments", |c| c.max_attachments = 0),
             ("max_unsent_cut", |c| c.max_unsent_cut = 1),
             ("ping_timeout", |c| c.ping_timeout = Duration::ZERO),
+            ("max_tls_handshakes", |c| c.max_tls_handshakes = 0),
+            ("tls_handshake_timeout", |c| {
+                c.tls_handshake_timeout = Duration::ZERO
+            }),
             ("connect_timeout", |c| c.connect_timeout = Duration::MAX),
         ];
         for (name, change) in cases {

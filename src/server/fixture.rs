@@ -91,7 +91,11 @@ pub(super) fn socket() -> Socket {
             &namespace,
         )
         .unwrap();
-    let handshake = Rc::new(Handshake::new(b"GET / HTTP/1.1\r\n\r\n", None, 0));
+    let handshake = Rc::new(Handshake::new(
+        b"GET / HTTP/1.1\r\n\r\n",
+        crate::shard::handshake::Via::default(),
+        0,
+    ));
     Socket::new(
         key,
         id,

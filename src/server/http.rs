@@ -7,7 +7,6 @@ pub(crate) mod options;
 pub(crate) mod script;
 pub(crate) mod upgrade;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -22,7 +21,7 @@ use super::task;
 use crate::shard::application::Door;
 use crate::shard::call::{Above, Call, Opening, Takeover};
 use crate::shard::hall::Hall;
-use crate::shard::handshake::Handshake;
+use crate::shard::handshake::{Handshake, Via};
 use crate::shard::http::{Answering, Body, Cut, Peer};
 use crate::wire::handshake::{self, Refusal};
 use crate::wire::http as wire;
@@ -128,10 +127,9 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
         let place = local.shared().routes.find(request.uri().path());
         match place {
             Place::Engine(above) => serve_engine(&local, request, above, &from).await,
-            Place::WebSocket { .. } => finish(
-                open_websocket(local.shared(), &request, from.address),
-                &from,
-            ),
+            Place::WebSocket { .. } => {
+                finish(open_websocket(local.shared(), &request, from.via), &from)
+            }
             Place::Page { content_type, body } => {
                 Ok(page(request.method(), content_type, body).map(Body::Full))
             }
@@ -157,7 +155,7 @@ async fn serve_engine(
         prefix: &local.shared().served.script_prefix,
         above,
         head,
-        peer: from.address,
+        via: from.via,
         now_ms: local.shared().now_ms(),
     };
     // The gate is the user's code, and may wait for what the runtime brings.
@@ -183,11 +181,7 @@ fn finish(served: Served, from: &Peer) -> Result<Response<Body>, Cut> {
 }
 
 /// A plain WebSocket on a connection that speaks HTTP.
-pub(crate) fn open_websocket<B>(
-    shared: &Shared,
-    request: &Request<B>,
-    address: Option<SocketAddr>,
-) -> Served {
+pub(crate) fn open_websocket<B>(shared: &Shared, request: &Request<B>, via: Via) -> Served {
     let Place::WebSocket {
         number,
         scope,
@@ -207,7 +201,7 @@ pub(crate) fn open_websocket<B>(
             let takeover = Takeover::Plain {
                 number,
                 scope: scope.clone(),
-                handshake: Handshake::new(&head, address, shared.now_ms()),
+                handshake: Handshake::new(&head, via, shared.now_ms()),
             };
             Served::TakeOver(response, takeover)
         }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Extensions, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::Either;
@@ -23,6 +24,7 @@ use super::http::{self as routes, refusal};
 use super::route::Place;
 use super::shared::Shared;
 use crate::shard::call::Call;
+use crate::shard::handshake::Via;
 use crate::shard::home;
 use crate::shard::http::{BoxError, Cut};
 use crate::shard::mail::Mail;
@@ -296,7 +298,10 @@ impl Desk {
             return refusal(&routes::HOST).map(ServiceBody::whole);
         }
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-        let peer = (self.address)(request.extensions());
+        let via = Via {
+            peer: (self.address)(request.extensions()),
+            is_secure: is_secure(&request),
+        };
         let served = match self.shared.routes.find(request.uri().path()) {
             Place::Engine(above) => {
                 let (head, body) = request.into_parts();
@@ -307,12 +312,12 @@ impl Desk {
                     prefix: &self.shared.served.script_prefix,
                     above,
                     head,
-                    peer,
+                    via,
                     now_ms: self.shared.now_ms(),
                 };
                 request.serve(body).await
             }
-            Place::WebSocket { .. } => routes::open_websocket(&self.shared, &request, peer),
+            Place::WebSocket { .. } => routes::open_websocket(&self.shared, &request, via),
             Place::Page { content_type, body } => {
                 Served::Answer(routes::page(request.method(), content_type, body))
             }
@@ -324,7 +329,7 @@ impl Desk {
             Served::TakeOver(response, takeover) => {
                 let handover = Handover {
                     takeover,
-                    peer,
+                    peer: via.peer,
                     port: self.port.clone(),
                     linger_ms: self.shared.settings.linger_ms,
                 };
@@ -335,6 +340,12 @@ impl Desk {
             }
         }
     }
+}
+
+/// HTTP/2 says it in the request; for HTTP/1.1 the application may.
+fn is_secure<Q>(request: &Request<Q>) -> bool {
+    let said = request.extensions().get().or(request.uri().scheme());
+    said == Some(&Scheme::HTTPS)
 }
 
 /// The way to the sessions from a thread that is no core.

@@ -29,6 +29,15 @@ mod socket;
 mod start;
 mod state;
 mod task;
+#[cfg_attr(
+    not(feature = "tls"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "without the feature nobody can ask for TLS"
+    )
+)]
+mod tls;
 mod websocket;
 
 pub use arguments::{DecodeError, EncodeError};
@@ -51,6 +60,8 @@ pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
 pub use task::spawn;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 pub use websocket::{
     CloseFrame, CloseHandler, Message, MessageHandler, OpenHandler, OwnedMessage, WebSocket,
     WebSocketBroadcast,
@@ -114,6 +125,19 @@ impl Server {
     /// ```
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.shared.cores().map_or(&[], |cores| &cores.addresses)
+    }
+
+    /// The same as URLs: `https://…` where TLS is spoken, `http://…` elsewhere.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// for url in server.local_urls() {
+    ///     println!("listening on {url}");
+    /// }
+    /// # }
+    /// ```
+    pub fn local_urls(&self) -> Vec<String> {
+        self.shared.cores().map_or(Vec::new(), Cores::urls)
     }
 
     /// The number of cores that serve.

@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
+use super::builder::Listen;
 use super::local::Local;
 use super::shared::Shared;
+use super::tls::Wardrobe;
 use super::{Config, Server};
 use crate::reactor::clock::Clock;
 use crate::reactor::kernel::{self, Kernel, Waker};
@@ -16,15 +18,25 @@ use crate::shard::hall::Hall;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Mailbox, Outbox, mailbox};
 use crate::shard::{Shard, thread};
+use crate::tls::{self, Acceptor};
 use crate::{Error, Result};
 
 /// The threads of a running server.
 pub(crate) struct Cores {
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Whether TLS is spoken there, by address.
+    secure: Vec<bool>,
     threads: Mutex<Vec<JoinHandle<std::io::Result<()>>>>,
 }
 
 impl Cores {
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let scheme = |secure: &bool| if *secure { "https" } else { "http" };
+        let all = self.secure.iter().zip(&self.addresses);
+        all.map(|(secure, address)| format!("{}://{address}", scheme(secure)))
+            .collect()
+    }
+
     /// Waits for all cores to end.
     pub(crate) fn wait(&self) -> Result<()> {
         // Held while waiting: whoever else waits gets through when all have ended.
@@ -44,6 +56,7 @@ impl Cores {
 struct Start {
     core: usize,
     kernel: kernel::Config,
+    acceptors: Vec<Option<Acceptor>>,
     peers: Vec<Waker>,
     outbox: Outbox<Mail>,
     mailbox: Mailbox<Mail>,
@@ -54,10 +67,12 @@ struct Start {
 /// Starts all cores; returns when each accepts connections.
 ///
 /// Without an address to listen on, connections come from elsewhere.
-pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Result<Server> {
+pub(crate) fn start(shared: Shared, config: &Config, listen: &[Listen]) -> Result<Server> {
     kernel::check_support().map_err(|unsupported| Error::Unsupported(unsupported.to_string()))?;
-    let wanted = resolve(listen)?;
-    let listeners = Listeners::bind(&wanted, config.cores).map_err(Error::Listen)?;
+    let mut wardrobe = Wardrobe::default();
+    let wanted = resolve(listen, &mut wardrobe)?;
+    let asked: Vec<SocketAddr> = wanted.iter().map(|one| one.address).collect();
+    let listeners = Listeners::bind(&asked, config.cores).map_err(Error::Listen)?;
     let clock = Clock::start();
     let wakers = (0..config.cores)
         .map(|_| Waker::new())
@@ -92,6 +107,7 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Resul
                 waker: wakers[core].clone(),
                 clock,
             },
+            acceptors: acceptors(&wanted, &wardrobe),
             peers: wakers.clone(),
             outbox: Outbox::new(core, addresses.clone()),
             mailbox,
@@ -107,9 +123,13 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[String]) -> Resul
     let server = Server::of_shared(&shared);
     shared.set_cores(Cores {
         addresses: listeners.addrs,
+        secure: wanted.iter().map(|one| one.tls.is_some()).collect(),
         threads: Mutex::new(threads),
     });
-    if let Some(error) = started.iter().find_map(Result::err) {
+    let started = started.iter().find_map(Result::err);
+    let watched = tls::watch(&wardrobe.into_all());
+    let watched = watched.map_err(Error::system("start a thread that watches certificates"));
+    if let Some(error) = started.or(watched.err()) {
         // The cores that did start end in good order; the error that matters is the first.
         server.shutdown();
         let _ = server.wait();
@@ -126,6 +146,7 @@ fn serve(start: Start) -> std::io::Result<()> {
     let Start {
         core,
         kernel,
+        acceptors,
         peers,
         outbox,
         mailbox,
@@ -149,7 +170,7 @@ fn serve(start: Start) -> std::io::Result<()> {
     let hall = Hall::new(core, outbox, settings.sockets_max(), Rooms::new(limits));
     let hall = std::rc::Rc::new(hall);
     let local = Local::new(hall.clone(), shared);
-    let shard = Shard::new(kernel, local, hall.clone(), settings, mailbox);
+    let shard = Shard::new(kernel, local, hall.clone(), settings, mailbox).with_tls(acceptors);
     let _ = ready.send(Ok(()));
     drop(ready);
     thread::run(shard, &hall)
@@ -175,10 +196,26 @@ fn pin(core: usize) {
     }
 }
 
+/// One address that is listened on.
+struct Wanted {
+    address: SocketAddr,
+    /// Which certificate is shown there; `None` for plain TCP.
+    tls: Option<usize>,
+}
+
+/// What one core accepts TLS with, by address.
+fn acceptors(wanted: &[Wanted], wardrobe: &Wardrobe) -> Vec<Option<Acceptor>> {
+    wanted
+        .iter()
+        .map(|one| wardrobe.get(one.tls?).map(Acceptor::new))
+        .collect()
+}
+
 /// The addresses meant. A name may stand for several; of those the ones that this machine does not have are left out.
-fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>> {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for name in listen {
+fn resolve(listen: &[Listen], wardrobe: &mut Wardrobe) -> Result<Vec<Wanted>> {
+    let mut all: Vec<Wanted> = Vec::new();
+    for Listen { address: name, tls } in listen {
+        let tls = tls.as_ref().map(|tls| wardrobe.index_of(tls)).transpose()?;
         let mut found = look_up(name)?;
         if found.len() > 1 {
             found.retain(|address| TcpListener::bind((address.ip(), 0)).is_ok());
@@ -191,12 +228,24 @@ fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>> {
         }
         for address in found {
             // Port 0 is another port each time; the same port twice is meant once.
-            if address.port() == 0 || !addresses.contains(&address) {
-                addresses.push(address);
+            let before = all
+                .iter()
+                .find(|one| address.port() != 0 && one.address == address);
+            match before {
+                Some(before) if before.tls != tls => {
+                    return Err(Error::setting(
+                        "listen",
+                        format!(
+                            "has {address} twice, and not with the same certificate both times"
+                        ),
+                    ));
+                }
+                Some(_) => {}
+                None => all.push(Wanted { address, tls }),
             }
         }
     }
-    Ok(addresses)
+    Ok(all)
 }
 
 fn look_up(name: &str) -> Result<Vec<SocketAddr>> {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
 use super::handshake::Handshake;
+use super::secure::Secure;
 use crate::proto::session::{Revision, Transport};
 use crate::reactor::Handoff;
 
@@ -35,6 +36,8 @@ pub(crate) enum Call {
     /// Something for the session `sid`.
     Session {
         sid: Box<str>,
+        /// Which route the request came by: to others the session is unknown.
+        route: Route,
         revision: Revision,
         request: Request,
     },
@@ -86,6 +89,18 @@ pub(crate) enum Above {
     },
 }
 
+/// Socket.IO's, or the number of one without it.
+pub(crate) type Route = Option<usize>;
+
+impl Above {
+    pub(crate) fn route(&self) -> Route {
+        match self {
+            Above::SocketIo => None,
+            Above::Raw { number, .. } => Some(*number),
+        }
+    }
+}
+
 /// What a connection becomes when its HTTP has ended with 101.
 pub(crate) enum Takeover {
     /// A plain WebSocket.
@@ -115,6 +130,7 @@ impl Takeover {
 pub(crate) struct Adopted {
     pub(crate) socket: Handoff,
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) secure: Option<Box<Secure>>,
     /// Received, and not handled.
     pub(crate) bytes: Vec<u8>,
     pub(crate) takeover: Takeover,

@@ -18,6 +18,7 @@ use super::handshake::Handshake;
 use super::http::{Http, Progress};
 use super::opening::{Opened, Opening};
 use super::outbound::Outbound;
+use super::secure::Secure;
 use super::settings::Settings;
 use crate::proto::reason::DisconnectReason;
 use crate::proto::websocket::{Expiry, Input, Output, Role, Timeout, WebSocket};
@@ -109,6 +110,8 @@ pub(crate) struct Connection {
     /// `None` for a session on polling.
     pub(crate) descriptor: Option<Descriptor>,
     pub(crate) peer: Option<SocketAddr>,
+    /// `None`: plain TCP, or a session on polling.
+    pub(crate) secure: Option<Box<Secure>>,
     pub(super) phase: Phase,
     pub(crate) end: End,
     pub(crate) end_deadline_ms: u64,
@@ -130,14 +133,24 @@ pub(crate) struct Connection {
 pub(crate) struct Held {
     /// At most the buffers that were under way when the pause began.
     pub(crate) bytes: Vec<u8>,
+    /// What was under way and is not decrypted yet; it comes behind the above.
+    pub(crate) sealed: Vec<u8>,
     /// The peer's FIN.
     pub(crate) finished: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(descriptor: Descriptor, peer: Option<SocketAddr>, deadline_ms: u64) -> Self {
+    pub(crate) fn new(
+        descriptor: Descriptor,
+        peer: Option<SocketAddr>,
+        secure: Option<Box<Secure>>,
+        deadline_ms: u64,
+    ) -> Self {
         let phase = Phase::Opening(Box::new(Opening::new(deadline_ms)));
-        Connection::with_phase(Some(descriptor), peer, phase)
+        Connection {
+            secure,
+            ..Connection::with_phase(Some(descriptor), peer, phase)
+        }
     }
 
     /// A session on polling.
@@ -146,14 +159,22 @@ impl Connection {
     }
 
     /// A connection whose HTTP was spoken elsewhere; see [`Connection::take_over`].
-    pub(crate) fn adopted(descriptor: Descriptor, peer: Option<SocketAddr>) -> Self {
-        Connection::with_phase(Some(descriptor), peer, Phase::Over)
+    pub(crate) fn adopted(
+        descriptor: Descriptor,
+        peer: Option<SocketAddr>,
+        secure: Option<Box<Secure>>,
+    ) -> Self {
+        Connection {
+            secure,
+            ..Connection::with_phase(Some(descriptor), peer, Phase::Over)
+        }
     }
 
     fn with_phase(descriptor: Option<Descriptor>, peer: Option<SocketAddr>, phase: Phase) -> Self {
         Connection {
             descriptor,
             peer,
+            secure: None,
             phase,
             end: End::Open,
             end_deadline_ms: 0,
@@ -197,10 +218,10 @@ impl Connection {
         bytes: &mut [u8],
         cx: &Context<'_, A>,
     ) -> Flow {
-        let room = self.room(cx);
+        let (room, via) = (self.room(cx), self.via());
         match &mut self.phase {
             Phase::Opening(opening) => {
-                let opened = opening.handle_input(key, bytes, self.peer, cx);
+                let opened = opening.handle_input(key, bytes, via, cx);
                 self.opened(key, opened, bytes, cx)
             }
             Phase::Http(http) => {
@@ -233,10 +254,7 @@ impl Connection {
                 return Flow::Finish;
             }
             // hyper reads the request once more, from its beginning.
-            Opened::Http => (
-                Phase::Http(Box::new(Http::new(key, self.peer, false, cx))),
-                0,
-            ),
+            Opened::Http => (Phase::Http(Box::new(Http::new(key, self.via(), cx))), 0),
             Opened::Plain(plain, rest) => (Phase::Plain(plain), rest),
             Opened::Engine(engine, rest) => (Phase::Engine(engine), rest),
         };
@@ -368,6 +386,9 @@ impl Connection {
                 return Some(self.end_deadline_ms);
             }
         }
+        if let Some(deadline_ms) = self.secure.as_ref().and_then(|tls| tls.deadline_ms()) {
+            return Some(deadline_ms);
+        }
         match &self.phase {
             Phase::Opening(opening) => Some(opening.deadline_ms()),
             Phase::Http(http) => http.next_deadline_ms(),
@@ -385,6 +406,11 @@ impl Connection {
     ) -> Flow {
         if self.end != End::Open {
             let late = cx.now_ms >= self.end_deadline_ms;
+            return if late { Flow::Abort } else { Flow::Continue };
+        }
+        if let Some(deadline_ms) = self.secure.as_ref().and_then(|tls| tls.deadline_ms()) {
+            // Nobody is there yet who could be told anything.
+            let late = cx.now_ms >= deadline_ms;
             return if late { Flow::Abort } else { Flow::Continue };
         }
         let flow = match &mut self.phase {
@@ -423,7 +449,8 @@ impl Connection {
                 Flow::Continue
             }
             (Command::EndClient { .. }, Phase::Engine(engine)) => {
-                let flow = engine.end(key, engine.put_out_reason(), CloseCode::NORMAL, cx);
+                // Without a code, as in Node.
+                let flow = engine.end(key, engine.put_out_reason(), CloseCode::NO_STATUS, cx);
                 self.ended(flow)
             }
             (Command::Probed { .. }, Phase::Engine(engine)) => {

@@ -108,7 +108,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let flushed = !connection.send_submitted && connection.outbound.is_none();
+        let flushed = !connection.send_submitted && connection.has_said_all();
         let Some(descriptor) = connection.descriptor else {
             // A session on polling: the kernel has nothing of it.
             let is_over = match connection.end {
@@ -123,9 +123,19 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         if connection.end == End::Flushing && flushed {
+            if self.close_secure(key) {
+                // It brings us back here when it is sent.
+                return;
+            }
+            let Some(connection) = self.connections.get_mut(key) else {
+                return;
+            };
             connection.end = End::Lingering;
             self.reactor.shutdown(key, descriptor, Shutdown::Write);
         }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let idle = !connection.receive_submitted && !connection.send_submitted;
         if matches!(connection.end, End::Lingering | End::Aborting) && idle {
             connection.end = End::Closing;
@@ -174,6 +184,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
         let Held {
             mut bytes,
+            mut sealed,
             finished,
         } = connection.held.take().map(|held| *held).unwrap_or_default();
         connection.resumed();
@@ -181,7 +192,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             self.start_receiving(key);
         }
         if !bytes.is_empty() {
-            self.received(key, &mut bytes);
+            self.received_plain(key, &mut bytes);
+        }
+        if !sealed.is_empty() {
+            self.received(key, &mut sealed);
         }
         if finished {
             self.with_connection(key, |connection, cx| connection.handle_end(key, false, cx));

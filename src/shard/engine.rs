@@ -8,16 +8,17 @@ mod desk;
 mod form;
 mod polling;
 pub(crate) mod probing;
-mod revision3;
+pub(crate) mod revision3;
 
 use std::rc::Rc;
 
 use smallvec::SmallVec;
 
 use super::application::Application;
-use super::call::{Above, Opening};
+use super::call::{Above, Opening, Route};
 use super::command::Command;
 use super::connection::{Context, Flow};
+use super::dialect::Dialect;
 use super::hall::SocketKey;
 use super::handshake::Handshake;
 use crate::proto::client::Client;
@@ -38,6 +39,8 @@ pub(crate) struct Engine {
     sid: Box<str>,
     session: Session,
     revision: Revision,
+    /// The client takes no binary frames (`b64=1`).
+    base64_only: bool,
     carrier: Carrier,
     upper: Upper,
     handshake: Rc<Handshake>,
@@ -53,8 +56,8 @@ enum Carrier {
 /// Who gets the messages.
 enum Upper {
     SocketIo(Client),
-    /// The application itself.
-    Raw,
+    /// The application itself, at the route of this number.
+    Raw(usize),
 }
 
 impl Engine {
@@ -96,6 +99,7 @@ impl Engine {
             sid,
             session: Session::open(cx.now_ms, &settings.heartbeat, transport, opening.revision),
             revision: opening.revision,
+            base64_only: opening.base64_only,
             carrier,
             upper: match opening.above {
                 Above::SocketIo => Upper::SocketIo(Client::new(
@@ -103,7 +107,7 @@ impl Engine {
                     &settings.client,
                     opening.revision == Revision::V3,
                 )),
-                Above::Raw { .. } => Upper::Raw,
+                Above::Raw { number, .. } => Upper::Raw(number),
             },
             handshake: Rc::new(opening.handshake),
             sockets: SmallVec::new(),
@@ -151,8 +155,24 @@ impl Engine {
         &self.sid
     }
 
+    pub(crate) fn route(&self) -> Route {
+        match self.upper {
+            Upper::SocketIo(_) => None,
+            Upper::Raw(number) => Some(number),
+        }
+    }
+
     pub(crate) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// How its WebSocket wants binary messages, if not as everybody else's.
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        let dialect = Dialect {
+            typed: self.revision == Revision::V3,
+            base64: self.base64_only,
+        };
+        (dialect.typed || dialect.base64).then_some(dialect)
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -163,7 +183,7 @@ impl Engine {
     pub(crate) fn put_out_reason(&self) -> DisconnectReason {
         match self.upper {
             Upper::SocketIo(_) => DisconnectReason::ServerNamespaceDisconnect,
-            Upper::Raw => DisconnectReason::ForcedClose,
+            Upper::Raw(_) => DisconnectReason::ForcedClose,
         }
     }
 
@@ -287,7 +307,7 @@ impl Engine {
         for socket in std::mem::take(&mut self.sockets).into_iter().flatten() {
             match self.upper {
                 Upper::SocketIo(_) => cx.app.disconnected(socket, reason),
-                Upper::Raw => cx.app.engine_closed(socket, reason),
+                Upper::Raw(_) => cx.app.engine_closed(socket, reason),
             }
         }
     }
@@ -306,7 +326,7 @@ impl Engine {
         let session = self.session.next_deadline_ms();
         let connect = match &self.upper {
             Upper::SocketIo(client) => client.next_deadline_ms(),
-            Upper::Raw => None,
+            Upper::Raw(_) => None,
         };
         Some(connect.map_or(session, |connect| connect.min(session)))
     }

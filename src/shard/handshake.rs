@@ -21,22 +21,30 @@ use crate::wire::http;
 #[derive(Clone, Debug)]
 pub struct Handshake {
     head: Arc<[u8]>,
-    peer: Option<SocketAddr>,
+    via: Via,
     issued_ms: u64,
 }
 
+/// What a request came over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Via {
+    pub(crate) peer: Option<SocketAddr>,
+    /// TLS.
+    pub(crate) is_secure: bool,
+}
+
 impl Handshake {
-    pub(crate) fn new(head: &[u8], peer: Option<SocketAddr>, issued_ms: u64) -> Self {
+    pub(crate) fn new(head: &[u8], via: Via, issued_ms: u64) -> Self {
         Handshake {
             head: head.into(),
-            peer,
+            via,
             issued_ms,
         }
     }
 
     /// The address, if it was not known.
     pub(crate) fn learn_peer(&mut self, peer: Option<SocketAddr>) {
-        self.peer = self.peer.or(peer);
+        self.via.peer = self.via.peer.or(peer);
     }
 
     /// The first value of this header (the name in any case), if it is there and UTF-8.
@@ -112,7 +120,20 @@ impl Handshake {
     /// # }
     /// ```
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.via.peer
+    }
+
+    /// Whether the connection came over TLS, that is, to an address of [`Builder::listen_tls`](crate::Builder::listen_tls). A proxy
+    /// in front of the server may have taken the TLS off; it commonly says so in `X-Forwarded-Proto`.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// let scheme = if handshake.is_secure() { "https" } else { "http" };
+    /// # let _ = scheme;
+    /// # }
+    /// ```
+    pub fn is_secure(&self) -> bool {
+        self.via.is_secure
     }
 
     /// Milliseconds from the start of the server to this handshake.
@@ -137,7 +158,11 @@ mod tests {
     fn it_tells_what_was_said() {
         let head =
             b"GET /x/?room=a%20b&room=c HTTP/1.1\r\nHost: h\r\nX-One:  1 \r\nX-Bin: \xff\r\n\r\n";
-        let handshake = Handshake::new(head, None, 5);
+        let via = Via {
+            peer: None,
+            is_secure: true,
+        };
+        let handshake = Handshake::new(head, via, 5);
         assert_eq!(handshake.path(), "/x/");
         assert_eq!(handshake.url(), "/x/?room=a%20b&room=c");
         assert_eq!(handshake.query("room").as_deref(), Some("c"));
@@ -149,5 +174,6 @@ mod tests {
             [("Host", "h"), ("X-One", "1")]
         );
         assert_eq!((handshake.peer_addr(), handshake.issued_ms()), (None, 5));
+        assert!(handshake.is_secure());
     }
 }

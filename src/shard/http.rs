@@ -13,7 +13,6 @@ mod pipe;
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -28,6 +27,7 @@ use hyper::upgrade::OnUpgrade;
 use super::application::Application;
 use super::call::Takeover;
 use super::connection::Context;
+use super::handshake::Via;
 use crate::reactor::ConnKey;
 use crate::wire::http::{HEAD_MAX, HEADERS_MAX};
 
@@ -52,8 +52,7 @@ impl std::error::Error for Cut {}
 /// Who sent a request, and what is to become of its connection.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    pub(crate) address: Option<SocketAddr>,
-    pub(crate) is_secure: bool,
+    pub(crate) via: Via,
     upgrade: Rc<RefCell<Upgrade>>,
 }
 
@@ -116,18 +115,12 @@ where
 }
 
 impl Http {
-    pub(crate) fn new<A: Application>(
-        key: ConnKey,
-        address: Option<SocketAddr>,
-        is_secure: bool,
-        cx: &Context<'_, A>,
-    ) -> Self {
+    pub(crate) fn new<A: Application>(key: ConnKey, via: Via, cx: &Context<'_, A>) -> Self {
         let (pipe, waker) = (Shared::default(), cx.hall.lane().waker(key));
         let upgrade = Rc::<RefCell<Upgrade>>::default();
         let timer = Timer::new(cx.settings.handshake_timeout_ms, cx.settings.keep_alive_ms);
         let peer = Peer {
-            address,
-            is_secure,
+            via,
             upgrade: upgrade.clone(),
         };
         let (app, answered) = (cx.app.clone(), pipe.clone());

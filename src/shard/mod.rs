@@ -11,12 +11,15 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::reactor::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait};
+use crate::reactor::{Completion, ConnKey, Reactor, Wait};
+use crate::tls::Acceptor;
 
+mod accepting;
 pub(crate) mod application;
 pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod connection;
+mod dialect;
 mod ending;
 pub(crate) mod engine;
 pub(crate) mod hall;
@@ -28,6 +31,7 @@ pub(crate) mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+pub(crate) mod secure;
 mod session;
 mod sessions;
 pub(crate) mod settings;
@@ -36,6 +40,7 @@ mod simulation;
 pub(crate) mod slots;
 pub(crate) mod thread;
 pub(crate) mod wheel;
+mod writing;
 
 use application::Application;
 use command::Command;
@@ -44,6 +49,7 @@ use hall::Hall;
 use mail::Mail;
 use mailbox::Mailbox;
 use outbound::{Outbound, Pool};
+use secure::Gate;
 use sessions::Arriving;
 use settings::Settings;
 use slots::Slots;
@@ -88,6 +94,7 @@ pub(crate) struct Shard<R: Reactor, A> {
     hall: Rc<Hall>,
     settings: Arc<Settings>,
     connections: Slots<Connection>,
+    gate: Gate,
     wheel: Wheel,
     mailbox: Mailbox<Mail>,
     pool: Pool,
@@ -120,6 +127,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             hall,
             connections: Slots::with_limit(settings.connections_max),
             settings,
+            gate: Gate::default(),
             wheel: Wheel::new(now_ms),
             mailbox,
             pool: Pool::default(),
@@ -131,6 +139,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             shutdown_deadline_ms: None,
             counters: Counters::default(),
         }
+    }
+
+    /// The same with TLS, on the listeners that have an acceptor at their index.
+    pub(crate) fn with_tls(mut self, acceptors: Vec<Option<Acceptor>>) -> Self {
+        self.gate = Gate::new(acceptors);
+        self
     }
 
     /// One turn of the loop. Waits in the reactor as told, and nowhere else.
@@ -231,7 +245,11 @@ impl<R: Reactor, A: Application> Shard<R, A> {
 
     fn handle(&mut self, completion: Completion<R::Buffer>) {
         match completion {
-            Completion::Accepted { descriptor, peer } => self.accepted(descriptor, peer),
+            Completion::Accepted {
+                descriptor,
+                peer,
+                listener,
+            } => self.accepted(descriptor, peer, listener),
             Completion::AcceptFailed { error } => {
                 self.counters.accept_failures += 1;
                 if !self.accept_failing {
@@ -271,36 +289,28 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
     }
 
-    fn accepted(&mut self, descriptor: Descriptor, peer: Option<std::net::SocketAddr>) {
-        if self.shutdown_deadline_ms.is_some() {
-            // It was under way when accepting was stopped.
-            return self.reactor.refuse(descriptor);
-        }
-        let deadline_ms = self.now_ms + self.settings.handshake_timeout_ms;
-        let connection = Connection::new(descriptor, peer, deadline_ms);
-        match self.connections.insert(connection) {
-            Ok(key) => {
-                self.counters.accepted += 1;
-                self.accept_failing = false;
-                self.start_receiving(key);
-                self.schedule(key);
-            }
-            Err(refused) => {
-                self.counters.refused_full += 1;
-                self.refuse(&refused);
-            }
-        }
-    }
-
-    fn refuse(&mut self, refused: &Connection) {
-        if let Some(descriptor) = refused.descriptor {
-            self.reactor.refuse(descriptor);
-        }
-    }
-
     fn received(&mut self, key: ConnKey, bytes: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key) else {
             self.counters.stale += 1;
+            return;
+        };
+        if connection.secure.is_none() {
+            return self.received_plain(key, bytes);
+        }
+        if !matches!(connection.end, End::Open | End::Leaving | End::Moving) {
+            return;
+        }
+        if connection.pause.is_on() && connection.end == End::Open {
+            let held = connection.held.get_or_insert_default();
+            held.sealed.extend_from_slice(bytes);
+            return;
+        }
+        self.received_secure(key, bytes);
+    }
+
+    /// Handles what was received, or was decrypted of it.
+    fn received_plain(&mut self, key: ConnKey, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         if !matches!(connection.end, End::Open | End::Leaving | End::Moving) {
@@ -343,64 +353,6 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
     }
 
-    fn sent(&mut self, key: ConnKey, buffer: SendBuffer, from: usize, result: io::Result<usize>) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            self.counters.stale += 1;
-            return self.pool.recycle(buffer);
-        };
-        connection.send_submitted = false;
-        let sent = match result {
-            Ok(sent) => from + sent,
-            Err(_) => {
-                self.pool.recycle(buffer);
-                return self.fail(key);
-            }
-        };
-        if connection.end == End::Aborting {
-            self.pool.recycle(buffer);
-            return self.advance_end(key);
-        }
-        if sent < buffer.bytes().len()
-            && let Some(descriptor) = connection.descriptor
-        {
-            connection.send_submitted = true;
-            return self.reactor.send(key, descriptor, buffer, sent);
-        }
-        self.pool.recycle(buffer);
-        self.send_next(key);
-    }
-
-    /// Sends what waited behind the last send, or notes that there is nothing.
-    fn send_next(&mut self, key: ConnKey) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        let Some(descriptor) = connection.descriptor else {
-            return;
-        };
-        let next = connection
-            .outbound
-            .as_mut()
-            .and_then(|waiting| waiting.pop());
-        match next {
-            Some(buffer) => {
-                connection.send_submitted = true;
-                self.reactor.send(key, descriptor, buffer, 0);
-            }
-            None => {
-                connection.outbound = None;
-                self.hall.set_busy(key.slot, false);
-            }
-        }
-        let relieved =
-            connection.pause.outbound && connection.unsent() <= self.settings.outbound_soft / 2;
-        if relieved {
-            self.set_pause(key, |pause| pause.outbound = false);
-        }
-        self.give_room(key);
-        self.advance_end(key);
-    }
-
     fn expire(&mut self) {
         let now_ms = self.now_ms;
         if self.accept_again_ms.is_some_and(|at| at <= now_ms) {
@@ -432,76 +384,6 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             for key in self.keys() {
                 self.abort(key);
             }
-        }
-    }
-
-    /// One send for each connection that anything was marked for.
-    fn write_marked(&mut self) {
-        let Shard {
-            reactor,
-            hall,
-            settings,
-            connections,
-            pool,
-            scratch,
-            ..
-        } = self;
-        let mut slow: Vec<ConnKey> = Vec::new();
-        let mut full: Vec<ConnKey> = Vec::new();
-        let mut polled: Vec<ConnKey> = Vec::new();
-        hall.with_turn(|turn, busy| {
-            while let Some(marked) = turn.take_marked() {
-                let slot = marked.connection;
-                let Some((key, connection)) = connections.at_mut(slot) else {
-                    continue;
-                };
-                if !connection.may_say() {
-                    continue;
-                }
-                let idle = connection.descriptor.filter(|_| !connection.send_submitted);
-                let Some(descriptor) = idle else {
-                    let outbound = connection.outbound.get_or_insert_default();
-                    if outbound.bytes() >= settings.outbound_hard {
-                        slow.push(key);
-                        continue;
-                    }
-                    outbound.extend(turn.pieces(marked), pool);
-                    if connection.descriptor.is_none() {
-                        polled.push(key);
-                    }
-                    busy.set(slot, true);
-                    if connection.must_rest(settings) {
-                        full.push(key);
-                    }
-                    continue;
-                };
-                scratch.extend(turn.pieces(marked), pool);
-                let Some(buffer) = scratch.pop() else {
-                    continue;
-                };
-                connection.send_submitted = true;
-                reactor.send(key, descriptor, buffer, 0);
-                if !scratch.is_empty() {
-                    connection.outbound = Some(Box::new(std::mem::take(scratch)));
-                }
-                if connection.outbound.is_some() {
-                    busy.set(slot, true);
-                }
-                if connection.must_rest(settings) {
-                    full.push(key);
-                }
-            }
-            turn.clear();
-        });
-        for key in polled {
-            self.answer_poll(key);
-        }
-        for key in full {
-            self.set_pause(key, |pause| pause.outbound = true);
-        }
-        for key in slow {
-            self.counters.cut_slow += 1;
-            self.fail(key);
         }
     }
 

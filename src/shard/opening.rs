@@ -3,12 +3,10 @@
 //!
 //! What can be decided here and now is: a connection storm of WebSockets costs no HTTP server. A head that is none is refused here, too.
 
-use std::net::SocketAddr;
-
 use super::application::{Application, Door};
 use super::connection::{Context, Flow, Plain};
 use super::engine::Engine;
-use super::handshake::Handshake;
+use super::handshake::{Handshake, Via};
 use crate::reactor::ConnKey;
 use crate::wire::Status;
 use crate::wire::handshake::{self, Refusal};
@@ -50,7 +48,7 @@ impl Opening {
         &mut self,
         key: ConnKey,
         bytes: &[u8],
-        peer: Option<SocketAddr>,
+        via: Via,
         cx: &Context<'_, A>,
     ) -> Opened {
         let whole = self.stored.is_empty();
@@ -59,7 +57,7 @@ impl Opening {
         }
         let so_far = if whole { bytes } else { &self.stored };
         match http::find_head_end(so_far, self.scanned) {
-            Ok(Status::Complete(end)) => decide(key, so_far, end, peer, cx),
+            Ok(Status::Complete(end)) => decide(key, so_far, end, via, cx),
             Err(error) => refuse(key, &error.into(), cx),
             Ok(Status::Partial) => {
                 self.scanned = so_far.len();
@@ -97,7 +95,7 @@ fn decide<A: Application>(
     key: ConnKey,
     bytes: &[u8],
     end: usize,
-    peer: Option<SocketAddr>,
+    via: Via,
     cx: &Context<'_, A>,
 ) -> Opened {
     let head = bytes.get(..end).unwrap_or(bytes);
@@ -112,7 +110,7 @@ fn decide<A: Application>(
     if let Err(refusal) = handshake::check_host(&request) {
         return refuse(key, &refusal, cx);
     }
-    let handshake = || Handshake::new(head, peer, cx.now_ms);
+    let handshake = || Handshake::new(head, via, cx.now_ms);
     match cx.app.door(&request, handshake) {
         Door::Http => Opened::Http,
         Door::Refused(refusal) => refuse(key, &refusal, cx),

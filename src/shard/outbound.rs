@@ -23,7 +23,7 @@ const POOLED_MAX: usize = 64 * 1024;
 const POOLED_MIN: usize = 16;
 
 impl Pool {
-    fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         let bytes = self.free.pop().unwrap_or_default();
         self.held_bytes -= bytes.capacity();
         bytes
@@ -98,6 +98,22 @@ impl Outbound {
         self.bytes -= buffer.bytes().len();
         Some(buffer)
     }
+
+    /// The next so many bytes to send, or fewer: a longer buffer is cut.
+    pub(crate) fn pop_at_most(&mut self, most: usize) -> Option<SendBuffer> {
+        let buffer = self.pop()?;
+        if buffer.bytes().len() <= most {
+            return Some(buffer);
+        }
+        let mut whole = match buffer {
+            SendBuffer::Copied(bytes) => Bytes::from(bytes),
+            SendBuffer::Shared(bytes) => bytes,
+        };
+        let first = whole.split_to(most);
+        self.bytes += whole.len();
+        self.queue.push_front(SendBuffer::Shared(whole));
+        Some(SendBuffer::Shared(first))
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +144,26 @@ mod tests {
             [b"ab".to_vec(), b"large".to_vec(), b"cd".to_vec()]
         );
         assert_eq!((outbound.bytes(), outbound.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn long_buffers_leave_in_pieces() {
+        let (mut outbound, mut pool) = (Outbound::default(), Pool::default());
+        let shared = Bytes::from_static(b"shared");
+        let pieces = [Piece::Small(b"copied"), Piece::Shared(&shared)];
+        outbound.extend(pieces.into_iter(), &mut pool);
+        let mut lengths = Vec::new();
+        let mut all = Vec::new();
+        while let Some(buffer) = outbound.pop_at_most(4) {
+            all.extend_from_slice(buffer.bytes());
+            lengths.push((buffer.bytes().len(), outbound.bytes()));
+            // A short message beside what is left of a cut one is not added to it.
+            if lengths.len() == 1 {
+                outbound.extend([Piece::Small(b"!")].into_iter(), &mut pool);
+            }
+        }
+        assert_eq!(all, b"copiedshared!");
+        assert_eq!(lengths, [(4, 8), (2, 7), (4, 3), (2, 1), (1, 0)]);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! What a connection is asked as a session, or as the WebSocket that is to take one over.
 
 use super::application::Application;
-use super::call::{Above, Refused, Request, Ticket};
+use super::call::{Above, Refused, Request, Route, Ticket};
 use super::connection::{Connection, Context, End, Flow, Move, Phase};
+use super::dialect::Dialect;
 use super::engine::probing::Probing;
 use crate::proto::session::Revision;
 use crate::proto::websocket::WebSocket;
 use crate::reactor::ConnKey;
 
 impl Connection {
-    /// Is it the session of this name? (Whether it speaks the revision is asked by [`Connection::handle_request`].)
+    /// Is it the session of this name? (Whether it speaks the revision, at that route, is asked by [`Connection::handle_request`].)
     pub(super) fn is_session(&self, sid: &str) -> bool {
         matches!(&self.phase, Phase::Engine(engine) if engine.sid() == sid)
     }
@@ -30,7 +31,7 @@ impl Connection {
     pub(super) fn handle_request<A: Application>(
         &mut self,
         key: ConnKey,
-        revision: Revision,
+        (route, revision): (Route, Revision),
         request: Request,
         cx: &Context<'_, A>,
     ) -> Flow {
@@ -38,6 +39,10 @@ impl Connection {
             request.refuse(Refused::UnknownSession);
             return Flow::Continue;
         };
+        if engine.route() != route {
+            request.refuse(Refused::UnknownSession);
+            return Flow::Continue;
+        }
         if engine.revision() != revision {
             request.refuse(Refused::Revision);
             return Flow::Continue;
@@ -63,6 +68,14 @@ impl Connection {
                 self.ended(flow)
             }
             _ => Flow::Continue,
+        }
+    }
+
+    /// How it wants binary messages on a WebSocket, if not as everybody else does.
+    pub(super) fn dialect(&self) -> Option<Dialect> {
+        match &self.phase {
+            Phase::Engine(engine) => engine.dialect(),
+            _ => None,
         }
     }
 

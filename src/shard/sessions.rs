@@ -11,6 +11,7 @@ use super::command::Command;
 use super::connection::{Connection, Context, End};
 use super::engine::Engine;
 use super::home;
+use super::secure::Secure;
 use crate::reactor::{ConnKey, Descriptor, Handoff, Reactor};
 
 /// Connections that are on their way to this core, by the token of the reactor's work on them.
@@ -23,6 +24,7 @@ pub(crate) struct Arriving {
 /// What comes with a socket.
 struct Arrival {
     peer: Option<SocketAddr>,
+    secure: Option<Box<Secure>>,
     bytes: Vec<u8>,
     takeover: Takeover,
 }
@@ -55,11 +57,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Call::Open(opening, reply) => self.open_session(*opening, reply),
             Call::Session {
                 sid,
+                route,
                 revision,
                 request,
             } => match self.session(&sid) {
                 Some(key) => self.with_connection(key, |connection, cx| {
-                    connection.handle_request(key, revision, request, cx)
+                    connection.handle_request(key, (route, revision), request, cx)
                 }),
                 None => request.refuse(Refused::UnknownSession),
             },
@@ -182,8 +185,9 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
         self.schedule(session);
         if !bytes.is_empty() {
-            self.received(session, &mut bytes);
+            self.received_plain(session, &mut bytes);
         }
+        self.end_of_secure_input(session);
     }
 
     /// The connection `from` becomes that of `to`; what `from` was told goes out before what waits for `to`.
@@ -204,6 +208,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
         });
         let (peer, receiving, sending) = (old.peer, old.receive_submitted, old.send_submitted);
+        let secure = old.secure.take();
         old.descriptor = None;
         old.receive_submitted = false;
         old.send_submitted = false;
@@ -214,11 +219,15 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         if let Some(mut behind) = new.outbound.take() {
-            waiting.append(&mut behind);
+            match new.dialect() {
+                Some(dialect) => waiting.append(&mut dialect.convert(&mut behind, pool)),
+                None => waiting.append(&mut behind),
+            }
         }
         new.outbound = (!waiting.is_empty()).then_some(waiting);
         new.descriptor = Some(descriptor);
         new.peer = peer;
+        new.secure = secure;
         new.receive_submitted = receiving;
         new.send_submitted = sending;
         let (busy, paused) = (new.outbound.is_some(), new.pause.is_on());
@@ -249,12 +258,14 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let (peer, moving) = (connection.peer, connection.take_move());
+        let (peer, secure) = (connection.peer, connection.secure.take());
+        let moving = connection.take_move();
         self.vacate(key);
         match (result, moving) {
             (Ok(socket), Some(moving)) => self.hall.call(Call::Adopt(Box::new(Adopted {
                 socket,
                 peer,
+                secure,
                 bytes: moving.bytes,
                 takeover: moving.takeover,
             }))),
@@ -275,12 +286,14 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Adopted {
             socket,
             peer,
+            secure,
             bytes,
             takeover,
         } = adopted;
         self.reactor.attach(socket, token);
         let arrival = Arrival {
             peer,
+            secure,
             bytes,
             takeover,
         };
@@ -303,7 +316,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         };
         let peer = arrival.peer.or(peer);
         arrival.takeover.learn_peer(peer);
-        let connection = Connection::adopted(descriptor, peer);
+        let connection = Connection::adopted(descriptor, peer, arrival.secure);
         match self.connections.insert(connection) {
             Ok(key) => {
                 self.counters.accepted += 1;
@@ -311,6 +324,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 self.with_connection(key, |connection, cx| {
                     connection.take_over(key, arrival.takeover, arrival.bytes, cx)
                 });
+                self.end_of_secure_input(key);
                 self.schedule(key);
             }
             Err(refused) => {

@@ -21,6 +21,10 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout_ms: u64,
     /// From the end of one request to the first byte of the next.
     pub(crate) keep_alive_ms: u64,
+    /// From accept to the end of the TLS handshake.
+    pub(crate) tls_handshake_timeout_ms: u64,
+    /// TLS handshakes on a core at a time.
+    pub(crate) tls_handshakes_max: usize,
     /// From our FIN to the peer's, after which the connection is cut.
     pub(crate) linger_ms: u64,
     /// Unsent bytes on a connection at which nothing more is read from it.

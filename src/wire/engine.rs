@@ -125,7 +125,7 @@ pub(crate) fn encode_base64(out: &mut Vec<u8>, data: &[u8]) {
 }
 
 /// Appends the base64 of `data`, padded.
-pub(super) fn append_base64(out: &mut Vec<u8>, data: &[u8]) {
+pub(crate) fn append_base64(out: &mut Vec<u8>, data: &[u8]) {
     let digits = base64_len(data.len());
     let start = out.len();
     out.resize(start.saturating_add(digits), b'=');

@@ -41,18 +41,9 @@ impl Form {
     }
 }
 
-/// What the payload of a kept binary frame is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Frames {
-    /// The message, as protocol 4 sends it over a WebSocket.
-    Bare,
-    /// The type byte and the message, as protocol 3 sends it over a WebSocket.
-    Typed,
-}
-
 /// Appends the packets of `frames` ([`messages`]). Packets stand next to each other, so a payload may be written in as many pieces as its
 /// frames lie in.
-pub(crate) fn encode(out: &mut Vec<u8>, frames: &[u8], kept: Frames, form: Form) {
+pub(crate) fn encode(out: &mut Vec<u8>, frames: &[u8], form: Form) {
     for message in messages(frames) {
         match (message, form) {
             (Message::Text(packet), Form::Text) => {
@@ -60,7 +51,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, frames: &[u8], kept: Frames, form: Form)
                 out.extend_from_slice(packet);
             }
             (Message::Binary(payload), Form::Text) => {
-                let data = without_type(payload, kept);
+                let data = payload;
                 push_text_length(out, 2 + engine::base64_len(data.len()));
                 out.extend_from_slice(&[engine::BASE64, engine::MESSAGE]);
                 engine::append_base64(out, data);
@@ -70,7 +61,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, frames: &[u8], kept: Frames, form: Form)
                 out.extend_from_slice(packet);
             }
             (Message::Binary(payload), Form::Binary) => {
-                let data = without_type(payload, kept);
+                let data = payload;
                 push_binary_length(out, IS_BINARY, 1 + data.len());
                 out.push(MESSAGE);
                 out.extend_from_slice(data);
@@ -80,36 +71,24 @@ pub(crate) fn encode(out: &mut Vec<u8>, frames: &[u8], kept: Frames, form: Form)
 }
 
 /// The length in bytes of the payload that [`encode`] makes of these runs of frames.
-pub(crate) fn sized<'a>(
-    runs: impl IntoIterator<Item = &'a [u8]>,
-    kept: Frames,
-    form: Form,
-) -> usize {
+pub(crate) fn sized<'a>(runs: impl IntoIterator<Item = &'a [u8]>, form: Form) -> usize {
     let packets = runs.into_iter().flat_map(messages).map(|message| {
         // What the length says, the bytes it stands for, and the bytes around its digits.
         let (said, bytes, around) = match (message, form) {
             (Message::Text(packet), Form::Text) => (utf16_len(packet), packet.len(), 1),
             (Message::Text(packet), Form::Binary) => (packet.len(), packet.len(), 2),
             (Message::Binary(payload), Form::Text) => {
-                let len = 2 + engine::base64_len(without_type(payload, kept).len());
+                let len = 2 + engine::base64_len(payload.len());
                 (len, len, 1)
             }
             (Message::Binary(payload), Form::Binary) => {
-                let len = 1 + without_type(payload, kept).len();
+                let len = 1 + payload.len();
                 (len, len, 2)
             }
         };
         Digits::of(said).as_bytes().len() + bytes + around
     });
     packets.sum()
-}
-
-/// The message in the payload of a binary frame. Protocol 3 has binary data in message packets only, so that is what its type byte says.
-fn without_type(payload: &[u8], kept: Frames) -> &[u8] {
-    match kept {
-        Frames::Bare => payload,
-        Frames::Typed => payload.get(1..).unwrap_or_default(),
-    }
 }
 
 fn push_text_length(out: &mut Vec<u8>, len: usize) {

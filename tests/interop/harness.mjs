@@ -141,11 +141,11 @@ class RunningServer {
 }
 
 /** Starts it and waits for its address. Port 0: a free one. `first`: what comes before the options. */
-export async function startServer(name, { first = [], args = [], port = 0 } = {}) {
+export async function startServer(name, { first = [], args = [], port = 0, scheme = '' } = {}) {
   const [file, ...fixed] = program(name);
   const onCores = process.env.RINGHALL_CORES && !args.includes('--cores') ? ['--cores', `${cores}`] : [];
   const inside = process.env.RINGHALL_PORT && name === 'interop' ? ['--port', process.env.RINGHALL_PORT] : [];
-  const child = spawn(file, [...fixed, ...first, '--listen', `127.0.0.1:${port}`, ...args, ...onCores, ...inside], {
+  const child = spawn(file, [...fixed, ...first, '--listen', `${scheme}127.0.0.1:${port}`, ...args, ...onCores, ...inside], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -157,7 +157,7 @@ export async function startServer(name, { first = [], args = [], port = 0 } = {}
     child.once('exit', (code, signal) => reject(new Error(`${file} ended at once: ${code ?? signal}`)));
     createInterface({ input: child.stdout }).on('line', (line) => {
       output.push(line);
-      const found = line.match(/http:\/\/[^\s/]+/);
+      const found = line.match(/https?:\/\/[^\s/]+/);
       if (found) resolve(found[0]);
     });
   });

@@ -50,7 +50,6 @@ export async function serve(options = {}, set = () => {}, port = 0) {
 export class Client {
   constructor(module) {
     this.module = module;
-    this.isOwn = module === own;
   }
 
   io(url, options) {

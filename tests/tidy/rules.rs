@@ -28,9 +28,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("room", &["pages"]),
     ("ring", &[]),
     ("reactor", &["ring", "pages"]),
+    ("tls", &[]),
     (
         "shard",
-        &["wire", "proto", "room", "ring", "reactor", "pages"],
+        &["wire", "proto", "room", "ring", "reactor", "tls", "pages"],
     ),
 ];
 

@@ -9,7 +9,7 @@ use perf::options::Options;
 
 pub(crate) const USAGE: &str = "load SCENARIO --to 127.0.0.1:PORT …; scenarios: raw-echo raw-room ws-echo ws-room \
                                 sio-ack sio-room idle (see perf/README.md)";
-pub(crate) const OPTIONS: [&str; 11] = [
+pub(crate) const OPTIONS: [&str; 12] = [
     "to",
     "connections",
     "bytes",
@@ -18,6 +18,7 @@ pub(crate) const OPTIONS: [&str; 11] = [
     "rooms",
     "path",
     "kind",
+    "tls",
     "seconds",
     "warm-up",
     "messages",
@@ -33,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) protocol: Protocol,
     pub(crate) in_rooms: bool,
     pub(crate) idle: bool,
+    pub(crate) tls: bool,
     pub(crate) to: SocketAddr,
     pub(crate) connections: u32,
     pub(crate) bytes: usize,
@@ -64,6 +66,7 @@ impl Plan {
             protocol,
             in_rooms: scenario.ends_with("-room"),
             idle: scenario == "idle",
+            tls: options.value("tls", false)?,
             to,
             connections: options.value("connections", 64)?.max(1),
             bytes: options.value("bytes", 20)?.max(1),

@@ -11,6 +11,8 @@ pub(crate) struct Case {
     /// Messages published at once, in rooms.
     pub(crate) burst: usize,
     pub(crate) rooms: usize,
+    /// Over TLS, on both sides.
+    pub(crate) tls: bool,
 }
 
 const fn echo(
@@ -28,7 +30,12 @@ const fn echo(
         depth,
         burst: 1,
         rooms: 1,
+        tls: false,
     }
+}
+
+const fn tls(case: Case) -> Case {
+    Case { tls: true, ..case }
 }
 
 /// A thousand members in all, 64 bytes.
@@ -41,6 +48,7 @@ const fn room(name: &'static str, scenario: &'static str, burst: usize, rooms: u
         depth: 1,
         burst,
         rooms,
+        tls: false,
     }
 }
 
@@ -48,7 +56,7 @@ const fn room(name: &'static str, scenario: &'static str, burst: usize, rooms: u
 pub(crate) const NULL: &str = "raw-echo";
 
 /// All cases, by the names given on the command line.
-pub(crate) const CASES: [Case; 17] = [
+pub(crate) const CASES: [Case; 21] = [
     echo("null", NULL, 64, 26, 1),
     echo("echo", "ws-echo", 64, 20, 1),
     echo("echo-1000", "ws-echo", 1000, 20, 1),
@@ -56,6 +64,10 @@ pub(crate) const CASES: [Case; 17] = [
     echo("echo-1k-x16", "ws-echo", 64, 1 << 10, 16),
     echo("echo-16k", "ws-echo", 64, 16 << 10, 1),
     echo("echo-256k", "ws-echo", 16, 256 << 10, 1),
+    tls(echo("wss-1k", "ws-echo", 64, 1 << 10, 1)),
+    tls(echo("wss-1k-x16", "ws-echo", 64, 1 << 10, 16)),
+    tls(echo("wss-16k", "ws-echo", 64, 16 << 10, 1)),
+    tls(echo("wss-256k", "ws-echo", 16, 256 << 10, 1)),
     room("room", "ws-room", 1, 1),
     room("room-w4", "ws-room", 4, 1),
     room("room-100x10", "ws-room", 1, 100),

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A server that says `listening on [http://]ADDRESS` first. It is killed when dropped.
+/// A server that says `listening on [http[s]://]ADDRESS` first. It is killed when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
@@ -48,6 +48,7 @@ impl Server {
         server._output.read_line(&mut line)?;
         let address = line.split_whitespace().next_back().unwrap_or_default();
         server.address = address
+            .trim_start_matches("https://")
             .trim_start_matches("http://")
             .trim_end_matches('/')
             .to_owned();

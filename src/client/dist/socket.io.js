@@ -56,22 +56,20 @@
     hasListeners(event) {
       return this.listeners(event).length > 0;
     }
-    emit(event, ...args) {
-      return this.fire_(event, ...args);
-    }
-    /** Calls who listens at this moment. Socket sends what is given to its `emit`, so inside it is always this one. */
+    /** Calls who listens at this moment. `emit` is the same, but for Socket, whose `emit` sends. */
     fire_(event, ...args) {
       callAll(this.listeners(event), this, args);
       return this;
     }
   };
   var { prototype } = Emitter;
+  prototype.emit = prototype.fire_;
   prototype.addEventListener = prototype.on;
   prototype.removeListener = prototype.removeAllListeners = prototype.removeEventListener = prototype.off;
 
   // binary.js
   function isBinary(value) {
-    return value instanceof ArrayBuffer || ArrayBuffer.isView(value) || typeof Blob === "function" && value instanceof Blob;
+    return value instanceof ArrayBuffer || ArrayBuffer.isView(value) || value instanceof Blob;
   }
   function encodedLength(data = "") {
     if (typeof data === "string") return new TextEncoder().encode(data).length + 1;
@@ -114,10 +112,11 @@
 
   // transports.js
   var Transport = class {
-    constructor(engine, sid) {
+    constructor(engine, name) {
       this.engine_ = engine;
+      this.name = name;
       this.to_ = engine;
-      this.sid_ = sid;
+      this.sid_ = engine.id;
       this.writable = false;
     }
     address_() {
@@ -147,9 +146,6 @@
     }
   };
   var Polling = class extends Transport {
-    get name() {
-      return "polling";
-    }
     open_() {
       this.poll_();
     }
@@ -211,14 +207,13 @@
       if (!this.polling_) this.poll_();
     }
     close_() {
+      const abort = () => this.abort_.abort();
       this.to_ = null;
-      if (this.sid_) this.request_("", "1").then(() => this.abort_.abort());
+      if (this.sid_) this.request_("", "1").then(abort);
+      else setTimeout(abort, 5e3);
     }
   };
   var WebSocketTransport = class extends Transport {
-    get name() {
-      return "websocket";
-    }
     open_() {
       const { protocols, extraHeaders } = this.engine_.opts;
       const failed = (event) => this.fail_("websocket error", event, this.ws);
@@ -268,9 +263,10 @@
     open_() {
       const { transports } = this;
       const direct = this.opts.rememberUpgrade && hadWebSocket && transports.includes("websocket");
-      const Transport2 = TRANSPORTS[direct ? "websocket" : transports[0]];
+      const name = direct ? "websocket" : transports[0];
+      const Transport2 = TRANSPORTS[name];
       if (!Transport2) return queueMicrotask(() => this.error_(new Error("No transports available")));
-      this.transport = new Transport2(this);
+      this.transport = new Transport2(this, name);
       this.transport.open_();
     }
     send(data, options) {
@@ -368,7 +364,7 @@
       this.flush_();
       if (this.readyState !== "open") return;
       this.expectPing_();
-      if (this.opts.upgrade && data.upgrades.includes("websocket") && this.transports.includes("websocket")) this.probe_();
+      if (this.opts.upgrade && data.upgrades?.includes("websocket") && this.transports.includes("websocket")) this.probe_();
     }
     expectPing_() {
       clearTimeout(this._pingTimeoutTimer);
@@ -385,7 +381,7 @@
     /** Tries a websocket beside the polling. Until it has answered, and if it fails, polling goes on as if nothing were. */
     probe_() {
       const polling = this.transport;
-      const probe = new WebSocketTransport(this, this.id);
+      const probe = new WebSocketTransport(this, "websocket");
       this.probing_ = probe;
       let answered;
       const settle = () => {
@@ -552,8 +548,8 @@
     }
     open() {
       if (this.connected) return this;
-      const { io: io2 } = this;
-      if (!this.active) {
+      const { active, io: io2 } = this;
+      if (!active) {
         this.subscriptions_ = {
           open: () => this.opened_(),
           packet: (packet) => {
@@ -567,7 +563,7 @@
         for (const event in this.subscriptions_) io2.on(event, this.subscriptions_[event]);
       }
       if (!io2._reconnecting) io2.open();
-      if (io2._readyState === "open") this.opened_();
+      if (io2._readyState === "open" && !active) this.opened_();
       return this;
     }
     disconnect() {
@@ -589,7 +585,7 @@
         return this;
       }
       const packet = { type: EVENT, data: args, options: { compress: flags.compress !== false } };
-      if (typeof args.at(-1) === "function") {
+      if (typeof args[args.length - 1] === "function") {
         packet.id = this.ids++;
         this.acks[packet.id] = this.ack_(packet, args.pop());
       }
@@ -650,7 +646,7 @@
         if (ack) ack.apply(this, ack.withError ? [null, ...data || []] : data);
       } else if (type === CONNECT) {
         if (data?.sid) this.connected_(data);
-        else this.fire_("connect_error", new Error("no sid in the CONNECT packet: is this a server of Socket.IO v2?"));
+        else this.fire_("connect_error", new Error("CONNECT without a sid: is this a server of Socket.IO v2?"));
       } else if (type === DISCONNECT) {
         this.destroy_();
         this.closed_("io server disconnect");
@@ -673,13 +669,14 @@
     dispatch_(args) {
       callAll(this._Any, this, args);
       this.fire_(...args);
-      const last = args.at(-1);
+      const last = args[args.length - 1];
       if (this.pid_ && typeof last === "string") this.offset_ = last;
     }
     connected_({ sid, pid }) {
       this.id = sid;
       this.recovered = Boolean(pid && this.pid_ === pid);
       this.pid_ = pid;
+      if (!this.recovered) this.offset_ = void 0;
       this.connected = true;
       for (const args of this.receiveBuffer.splice(0)) this.dispatch_(args);
       for (const packet of this.sendBuffer.splice(0)) this.event_(packet);
@@ -704,7 +701,7 @@
     }
     /** Keeps an event until it is acknowledged or was tried `retries` times more; one after the other. */
     enqueue_(args) {
-      const ack = typeof args.at(-1) === "function" && args.pop();
+      const ack = typeof args[args.length - 1] === "function" && args.pop();
       const item = { args_: args, flags_: { ...this.flags, again_: true }, tries_: 0 };
       this.flags = {};
       const settle = (error, ...answer) => {
@@ -817,6 +814,8 @@
     }
     opened_(engine) {
       this._readyState = "open";
+      clearTimeout(this.again_);
+      this._reconnecting = false;
       this.listen_(engine, {
         ping: () => this.emit("ping"),
         data: (data) => {

@@ -63,8 +63,8 @@ fn told(output: &Output<'_>) -> String {
         Output::Connect {
             namespace,
             auth,
-            query,
-        } if query.is_empty() => format!("connect {namespace} {}", text(auth)),
+            query: "",
+        } => format!("connect {namespace} {}", text(auth)),
         Output::Connect {
             namespace, query, ..
         } => format!("connect {namespace} ?{query}"),

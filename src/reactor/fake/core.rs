@@ -234,7 +234,14 @@ impl State {
             };
             let descriptor = place.open(stream);
             let peer = Some(peer_of(stream));
-            self.complete(core, Completion::Accepted { descriptor, peer });
+            self.complete(
+                core,
+                Completion::Accepted {
+                    descriptor,
+                    peer,
+                    listener: 0,
+                },
+            );
         }
     }
 

@@ -40,7 +40,7 @@ impl Kernel {
             Ok(descriptor) => {
                 self.descriptor_taken();
                 self.rearm_accept(index);
-                self.introduce(descriptor)
+                self.introduce(descriptor, index)
             }
             _ if self.accepting_ended => None,
             // The peer's doing, or nobody's: not worth a pause.
@@ -64,14 +64,15 @@ impl Kernel {
 
     /// A multishot accept cannot tell whom it accepted (there would be one address for many), so the connection gets an ordinary descriptor
     /// for a moment, which can be asked.
-    fn introduce(&mut self, descriptor: u32) -> Option<Completion<Buffer>> {
+    fn introduce(&mut self, descriptor: u32, listener: usize) -> Option<Completion<Buffer>> {
         if self.ring.can_install() {
-            self.ring.install(descriptor);
+            self.ring.install(descriptor, listener as u32);
             return None;
         }
         Some(Completion::Accepted {
             descriptor: Descriptor(descriptor),
             peer: None,
+            listener,
         })
     }
 

@@ -24,18 +24,20 @@ fn small() -> Sizes {
 }
 
 fn kernel(sizes: Sizes) -> (Kernel, SocketAddr) {
-    let mut listeners = Listeners::bind(
-        &[SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))],
-        1,
-    )
-    .unwrap();
+    let (kernel, addrs) = kernel_at(1, sizes);
+    (kernel, addrs[0])
+}
+
+fn kernel_at(addresses: usize, sizes: Sizes) -> (Kernel, Vec<SocketAddr>) {
+    let any = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+    let mut listeners = Listeners::bind(&vec![any; addresses], 1).unwrap();
     let config = Config {
         sizes,
         listeners: listeners.cores.remove(0),
         waker: Waker::new().unwrap(),
         clock: Clock::start(),
     };
-    (Kernel::new(config).unwrap(), listeners.addrs[0])
+    (Kernel::new(config).unwrap(), listeners.addrs)
 }
 
 /// Enters until a completion is wanted, and gives that.
@@ -53,9 +55,25 @@ fn until<T>(kernel: &mut Kernel, mut wanted: impl FnMut(Completion<Buffer>) -> O
     }
 }
 
+#[test]
+fn a_connection_says_where_it_was_accepted() {
+    let (mut kernel, addrs) = kernel_at(3, small());
+    kernel.accept();
+    for wanted in [2, 0, 1, 1, 2] {
+        let _client = TcpStream::connect(addrs[wanted]).unwrap();
+        let listener = until(&mut kernel, |completion| match completion {
+            Completion::Accepted { listener, .. } => Some(listener),
+            _ => None,
+        });
+        assert_eq!(listener, wanted);
+    }
+}
+
 fn accepted(kernel: &mut Kernel) -> (Descriptor, Option<SocketAddr>) {
     until(kernel, |completion| match completion {
-        Completion::Accepted { descriptor, peer } => Some((descriptor, peer)),
+        Completion::Accepted {
+            descriptor, peer, ..
+        } => Some((descriptor, peer)),
         _ => None,
     })
 }

@@ -3,7 +3,6 @@
 //! The order of the checks is that of the reference server, since clients see it: transport, session, method, the application's gate,
 //! revision (Engine.IO protocol; errors as `{"code":…,"message":…}`).
 
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{
     Above, Answer, Call, Opening, Refused, Reply, Request as Asked, Takeover, Ticket,
 };
-use crate::shard::handshake::Handshake;
+use crate::shard::handshake::{Handshake, Via};
 use crate::wire::coding;
 use crate::wire::cors;
 use crate::wire::http::{HEADERS_MAX, query_value};
@@ -145,7 +144,7 @@ pub(crate) struct Request<'a, P> {
     pub(crate) prefix: &'a str,
     pub(crate) scripts: Option<&'a Scripts>,
     pub(crate) head: http::request::Parts,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) via: Via,
     pub(crate) now_ms: u64,
 }
 
@@ -213,7 +212,7 @@ impl<P: Port> Request<'_, P> {
     }
 
     fn handshake(&self) -> Handshake {
-        Handshake::new(&head_of(&self.head), self.peer, self.now_ms)
+        Handshake::new(&head_of(&self.head), self.via, self.now_ms)
     }
 
     // ---- opening ----
@@ -301,7 +300,7 @@ impl<P: Port> Request<'_, P> {
     async fn check_session(&self, query: &Query, sid: &str) -> Result<Transport, Error> {
         let revision = query.revision.unwrap_or(Revision::V3);
         let answer = self
-            .ask(|reply| session(sid, revision, Asked::Probe { reply }))
+            .ask(|reply| self.session(sid, revision, Asked::Probe { reply }))
             .await;
         match answer {
             Some(Answer::Welcome(transport)) => Ok(transport),
@@ -353,7 +352,7 @@ impl<P: Port> Request<'_, P> {
 
     async fn poll(&self, sid: &str, revision: Revision, ticket: Ticket) -> Result<Served, Error> {
         let answer = self
-            .ask(|reply| session(sid, revision, Asked::Poll { ticket, reply }))
+            .ask(|reply| self.session(sid, revision, Asked::Poll { ticket, reply }))
             .await;
         match answer {
             Some(Answer::Packets { body, is_binary }) => {
@@ -374,7 +373,7 @@ impl<P: Port> Request<'_, P> {
         B: http_body::Body<Data = Bytes>,
     {
         let answer = self
-            .ask(|reply| session(sid, revision, Asked::Push { ticket, reply }))
+            .ask(|reply| self.session(sid, revision, Asked::Push { ticket, reply }))
             .await;
         let ended = match answer {
             Some(Answer::Ready(ended)) => ended,
@@ -400,7 +399,7 @@ impl<P: Port> Request<'_, P> {
             Collected::Whole(body) => body,
             Collected::TooLong => {
                 self.port
-                    .call(session(sid, revision, Asked::Unpushed { ticket }));
+                    .call(self.session(sid, revision, Asked::Unpushed { ticket }));
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 return Ok(Served::Answer(respond(status, None, Bytes::new())));
             }
@@ -420,7 +419,7 @@ impl<P: Port> Request<'_, P> {
                     is_binary,
                     reply,
                 };
-                session(sid, revision, pushed)
+                self.session(sid, revision, pushed)
             })
             .await;
         match answer {
@@ -495,6 +494,15 @@ impl<P: Port> Request<'_, P> {
         }
     }
 
+    fn session(&self, sid: &str, revision: Revision, request: Asked) -> Call {
+        Call::Session {
+            sid: sid.into(),
+            route: self.above.route(),
+            revision,
+            request,
+        }
+    }
+
     async fn ask(&self, call: impl FnOnce(Reply) -> Call) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
         self.port.call(call(reply));
@@ -550,14 +558,6 @@ impl<P: Port> Drop for Guard<'_, P> {
         if let Some((sid, ticket)) = self.sid.take() {
             self.port.call(Call::BrokenOff { sid, ticket });
         }
-    }
-}
-
-fn session(sid: &str, revision: Revision, request: Asked) -> Call {
-    Call::Session {
-        sid: sid.into(),
-        revision,
-        request,
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -55,9 +56,14 @@ impl Fallback {
     ) -> Result<Response<Body>, Cut> {
         let extensions = request.extensions_mut();
         extensions.insert(local.server());
-        if let Some(address) = from.address {
+        if let Some(address) = from.via.peer {
             extensions.insert(address);
         }
+        extensions.insert(if from.via.is_secure {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        });
         let hall = local.hall_of().clone();
         let alive = task::Alive::new(hall);
         let answer = task::caught((self.0)(request)).await;

@@ -63,6 +63,7 @@ impl Handover {
         let adopted = Adopted {
             socket: Handoff::Socket(socket),
             peer: self.peer,
+            secure: None,
             bytes: bytes.into(),
             takeover: self.takeover,
         };

@@ -93,7 +93,7 @@ impl<A: Application> Desk<'_, A> {
     fn message_text(&mut self, upper: &mut Upper, text: &mut [u8]) -> Step {
         let client = match upper {
             Upper::SocketIo(client) => client,
-            Upper::Raw => return self.raw(Kind::Text, text),
+            Upper::Raw(_) => return self.raw(Kind::Text, text),
         };
         let (namespace, auth) = match client.handle_text(&self.cx.settings.client, text) {
             client::Output::Connect {
@@ -116,7 +116,7 @@ impl<A: Application> Desk<'_, A> {
     fn message_binary(&mut self, upper: &mut Upper, bytes: &[u8]) -> Step {
         let client = match upper {
             Upper::SocketIo(client) => client,
-            Upper::Raw => return self.raw(Kind::Binary, bytes),
+            Upper::Raw(_) => return self.raw(Kind::Binary, bytes),
         };
         let output = client.handle_binary(&self.cx.settings.client, bytes);
         let step = self.act(output);

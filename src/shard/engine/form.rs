@@ -2,8 +2,7 @@
 
 use crate::proto::session::Revision;
 use crate::shard::outbound::Outbound;
-use crate::wire::payload;
-use crate::wire::payload3::{self, Frames};
+use crate::wire::{payload, payload3};
 
 /// What a session's client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +34,9 @@ pub(super) fn encode(form: Form, waiting: &[&[u8]]) -> (Vec<u8>, bool) {
         }
         Revision::V3 => {
             let form = payload3::Form::of(runs(), form.base64_only);
-            let mut body = Vec::with_capacity(payload3::sized(runs(), Frames::Bare, form));
+            let mut body = Vec::with_capacity(payload3::sized(runs(), form));
             for frames in runs() {
-                payload3::encode(&mut body, frames, Frames::Bare, form);
+                payload3::encode(&mut body, frames, form);
             }
             (body, form == payload3::Form::Binary)
         }

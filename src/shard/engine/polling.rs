@@ -28,8 +28,6 @@ pub(super) struct Poller {
     closing: bool,
     /// The WebSocket that is about to take over.
     pub(super) probe: Option<ConnKey>,
-    /// The client takes no binary frames (`b64=1`).
-    base64_only: bool,
 }
 
 struct Poll {
@@ -57,7 +55,6 @@ impl Engine {
             pushed: None,
             closing: false,
             probe: None,
-            base64_only: opening.base64_only,
         };
         let mut engine = Engine::new(key, Carrier::Polling(Box::new(poller)), opening, cx)?;
         let held = engine.session.poll();
@@ -255,7 +252,7 @@ impl Engine {
         self.session.answered();
         let form = Form {
             revision: self.revision,
-            base64_only: poller.base64_only,
+            base64_only: self.base64_only,
         };
         let (body, is_binary) = form::encode_all(form, &mut outbound);
         let packets = if poll.opens {
@@ -300,7 +297,7 @@ impl Engine {
             self.session.answered();
             let form = Form {
                 revision: self.revision,
-                base64_only: poller.base64_only,
+                base64_only: self.base64_only,
             };
             let (body, is_binary) = form::encode(form, &[&[0x81, 1, kind]]);
             answer(poll.reply, Answer::Packets { body, is_binary });

@@ -102,10 +102,11 @@ impl Probing {
         self.close(key, cx)
     }
 
-    /// Ends this connection with a Close frame; the session lives on.
+    /// Ends this connection with a Close frame without a code, as in Node; the session lives on.
     pub(crate) fn close<A: Application>(&mut self, key: ConnKey, cx: &Context<'_, A>) -> Flow {
         let limits = &cx.settings.transport;
-        if let Some(frame) = self.machine.close(cx.now_ms, limits, CloseCode::NORMAL, "") {
+        let code = CloseCode::NO_STATUS;
+        if let Some(frame) = self.machine.close(cx.now_ms, limits, code, "") {
             cx.hall.write(key, &[&frame]);
         }
         self.tell_end(key, cx);

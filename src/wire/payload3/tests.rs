@@ -48,28 +48,20 @@ fn form_of(recorded: &Value) -> Form {
     }
 }
 
-/// The same frames with the type byte in binary ones, as protocol 3 sends them over a WebSocket.
-fn typed(packets: &[Owned]) -> Vec<Owned> {
-    let with_type = |(text, payload): &Owned| match text {
-        true => (true, payload.clone()),
-        false => (false, [&[MESSAGE], &payload[..]].concat()),
-    };
-    packets.iter().map(with_type).collect()
-}
-
 fn encode_all(packets: &[Owned], form: Form) -> Vec<u8> {
     let run = frames(packets);
     let mut out = Vec::new();
-    encode(&mut out, &run, Frames::Bare, form);
-    assert_eq!(sized([&run[..]], Frames::Bare, form), out.len());
+    encode(&mut out, &run, form);
+    assert_eq!(sized([&run[..]], form), out.len());
 
-    let mut out_typed = Vec::new();
-    let runs: Vec<Vec<u8>> = typed(packets).chunks(1).map(frames).collect();
+    // In pieces, too.
+    let mut in_pieces = Vec::new();
+    let runs: Vec<Vec<u8>> = packets.chunks(1).map(frames).collect();
     for run in &runs {
-        encode(&mut out_typed, run, Frames::Typed, form);
+        encode(&mut in_pieces, run, form);
     }
-    let len = sized(runs.iter().map(Vec::as_slice), Frames::Typed, form);
-    assert_eq!((&out_typed, len), (&out, out.len()));
+    let len = sized(runs.iter().map(Vec::as_slice), form);
+    assert_eq!((&in_pieces, len), (&out, out.len()));
     out
 }
 
@@ -247,11 +239,9 @@ pub(crate) fn fuzz_payload3(bytes: &[u8]) {
             let again = encode_all(&packets, form);
             assert_eq!(decode_all(&again, form), (packets, None));
         }
-        for kept in [Frames::Bare, Frames::Typed] {
-            let mut out = Vec::new();
-            encode(&mut out, bytes, kept, form);
-            assert_eq!(out.len(), sized([bytes], kept, form));
-        }
+        let mut out = Vec::new();
+        encode(&mut out, bytes, form);
+        assert_eq!(out.len(), sized([bytes], form));
     }
 }
 

@@ -1,0 +1,153 @@
+//! What was said leaves: one send for a connection at a time, and what comes meanwhile behind it.
+
+use std::io;
+
+use super::Shard;
+use super::application::Application;
+use super::connection::End;
+use crate::reactor::{ConnKey, Reactor, SendBuffer};
+
+impl<R: Reactor, A: Application> Shard<R, A> {
+    pub(super) fn sent(
+        &mut self,
+        key: ConnKey,
+        buffer: SendBuffer,
+        from: usize,
+        result: io::Result<usize>,
+    ) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            self.counters.stale += 1;
+            return self.pool.recycle(buffer);
+        };
+        connection.send_submitted = false;
+        let sent = match result {
+            Ok(sent) => from + sent,
+            Err(_) => {
+                self.pool.recycle(buffer);
+                return self.fail(key);
+            }
+        };
+        if connection.end == End::Aborting {
+            self.pool.recycle(buffer);
+            return self.advance_end(key);
+        }
+        if sent < buffer.bytes().len()
+            && let Some(descriptor) = connection.descriptor
+        {
+            connection.send_submitted = true;
+            return self.reactor.send(key, descriptor, buffer, sent);
+        }
+        self.pool.recycle(buffer);
+        self.send_next(key);
+    }
+
+    /// Sends what waited behind the last send, or notes that there is nothing.
+    pub(super) fn send_next(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let Some(descriptor) = connection.descriptor else {
+            return;
+        };
+        let next = connection.next_buffer(&mut self.pool);
+        if connection.is_broken() {
+            return self.fail(key);
+        }
+        match next {
+            Some(buffer) => {
+                connection.send_submitted = true;
+                self.reactor.send(key, descriptor, buffer, 0);
+            }
+            None => {
+                connection.outbound = None;
+                self.hall.set_busy(key.slot, false);
+            }
+        }
+        let relieved =
+            connection.pause.outbound && connection.unsent() <= self.settings.outbound_soft / 2;
+        if relieved {
+            self.set_pause(key, |pause| pause.outbound = false);
+        }
+        self.give_room(key);
+        self.advance_end(key);
+    }
+
+    /// One send for each connection that anything was marked for.
+    pub(super) fn write_marked(&mut self) {
+        let Shard {
+            reactor,
+            hall,
+            settings,
+            connections,
+            pool,
+            scratch,
+            counters,
+            ..
+        } = self;
+        let mut failed: Vec<ConnKey> = Vec::new();
+        let mut full: Vec<ConnKey> = Vec::new();
+        let mut polled: Vec<ConnKey> = Vec::new();
+        hall.with_turn(|turn, busy| {
+            while let Some(marked) = turn.take_marked() {
+                let slot = marked.connection;
+                let Some((key, connection)) = connections.at_mut(slot) else {
+                    continue;
+                };
+                if !connection.may_say() {
+                    continue;
+                }
+                let idle = connection.descriptor.filter(|_| !connection.send_submitted);
+                let dialect = connection.dialect();
+                let Some(descriptor) = idle else {
+                    let outbound = connection.outbound.get_or_insert_default();
+                    if outbound.bytes() >= settings.outbound_hard {
+                        counters.cut_slow += 1;
+                        failed.push(key);
+                        continue;
+                    }
+                    match dialect.filter(|_| connection.descriptor.is_some()) {
+                        Some(dialect) => dialect.extend(outbound, turn.pieces(marked), pool),
+                        None => outbound.extend(turn.pieces(marked), pool),
+                    }
+                    if connection.descriptor.is_none() {
+                        polled.push(key);
+                    }
+                    busy.set(slot, true);
+                    if connection.must_rest(settings) {
+                        full.push(key);
+                    }
+                    continue;
+                };
+                match dialect {
+                    Some(dialect) => dialect.extend(scratch, turn.pieces(marked), pool),
+                    None => scratch.extend(turn.pieces(marked), pool),
+                }
+                let buffer = connection.next_buffer_of(Some(&mut *scratch), pool);
+                if connection.is_broken() {
+                    failed.push(key);
+                    continue;
+                }
+                let Some(buffer) = buffer else { continue };
+                connection.send_submitted = true;
+                reactor.send(key, descriptor, buffer, 0);
+                if !scratch.is_empty() {
+                    connection.outbound = Some(Box::new(std::mem::take(scratch)));
+                    busy.set(slot, true);
+                }
+                if connection.must_rest(settings) {
+                    full.push(key);
+                }
+            }
+            turn.clear();
+        });
+        for key in polled {
+            self.answer_poll(key);
+        }
+        for key in full {
+            self.set_pause(key, |pause| pause.outbound = true);
+        }
+        for key in failed {
+            self.fail(key);
+        }
+    }
+}
