@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use super::application::Application;
 use super::call::Takeover;
 use super::command::Command;
+use super::dialect::Dialect;
 use super::engine::Engine;
 use super::engine::probing::Probing;
 use super::hall::{Hall, SocketKey};
@@ -112,6 +113,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Option<SocketAddr>,
     /// `None`: plain TCP, or a session on polling.
     pub(crate) secure: Option<Box<Secure>>,
+    /// How its client wants binary messages, if not as everybody else's. It is here so that a broadcast need not look into the session.
+    pub(super) dialect: Option<Dialect>,
     pub(super) phase: Phase,
     pub(crate) end: End,
     pub(crate) end_deadline_ms: u64,
@@ -155,7 +158,11 @@ impl Connection {
 
     /// A session on polling.
     pub(crate) fn session(engine: Box<Engine>) -> Self {
-        Connection::with_phase(None, None, Phase::Engine(engine))
+        let dialect = engine.dialect();
+        Connection {
+            dialect,
+            ..Connection::with_phase(None, None, Phase::Engine(engine))
+        }
     }
 
     /// A connection whose HTTP was spoken elsewhere; see [`Connection::take_over`].
@@ -176,6 +183,7 @@ impl Connection {
             peer,
             secure: None,
             phase,
+            dialect: None,
             end: End::Open,
             end_deadline_ms: 0,
             pause: Pause::default(),
@@ -262,7 +270,7 @@ impl Connection {
             Phase::Opening(opening) => opening.stored_from(rest),
             _ => None,
         };
-        self.phase = phase;
+        self.go_on(phase);
         match (behind, rest) {
             (Some(mut behind), _) => self.handle_input(key, &mut behind, cx),
             (None, rest) => match bytes.get_mut(rest..) {
@@ -270,6 +278,13 @@ impl Connection {
                 _ => Flow::Continue,
             },
         }
+    }
+
+    fn go_on(&mut self, phase: Phase) {
+        if let Phase::Engine(engine) = &phase {
+            self.dialect = engine.dialect();
+        }
+        self.phase = phase;
     }
 
     /// HTTP went on, or has ended.
@@ -318,7 +333,7 @@ impl Connection {
             }
         };
         match phase {
-            Some(phase) => self.phase = phase,
+            Some(phase) => self.go_on(phase),
             // This core holds as many sockets as it may. It is too late for an answer that says so.
             None => return Flow::Abort,
         }

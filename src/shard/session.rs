@@ -3,7 +3,6 @@
 use super::application::Application;
 use super::call::{Above, Refused, Request, Route, Ticket};
 use super::connection::{Connection, Context, End, Flow, Move, Phase};
-use super::dialect::Dialect;
 use super::engine::probing::Probing;
 use crate::proto::session::Revision;
 use crate::proto::websocket::WebSocket;
@@ -68,14 +67,6 @@ impl Connection {
                 self.ended(flow)
             }
             _ => Flow::Continue,
-        }
-    }
-
-    /// How it wants binary messages on a WebSocket, if not as everybody else does.
-    pub(super) fn dialect(&self) -> Option<Dialect> {
-        match &self.phase {
-            Phase::Engine(engine) => engine.dialect(),
-            _ => None,
         }
     }
 

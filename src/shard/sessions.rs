@@ -219,7 +219,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return;
         };
         if let Some(mut behind) = new.outbound.take() {
-            match new.dialect() {
+            match new.dialect {
                 Some(dialect) => waiting.append(&mut dialect.convert(&mut behind, pool)),
                 None => waiting.append(&mut behind),
             }

@@ -97,7 +97,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     continue;
                 }
                 let idle = connection.descriptor.filter(|_| !connection.send_submitted);
-                let dialect = connection.dialect();
+                let dialect = connection.dialect;
                 let Some(descriptor) = idle else {
                     let outbound = connection.outbound.get_or_insert_default();
                     if outbound.bytes() >= settings.outbound_hard {

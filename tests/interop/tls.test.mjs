@@ -44,7 +44,7 @@ describe('TLS', { skip: isReference && 'Node has another' }, () => {
   });
 
   test('the official client checks the certificate, and talks', async () => {
-    const socket = await clients(server.url).connect('/', { ca });
+    const socket = await clients(server.url).connect('/', { ca, transports: ['websocket'] });
     assert.deepEqual(await call(socket, 'join', 'here'), [socket.id, 'here'].sort());
     assert.equal(socket.io.engine.transport.name, 'websocket');
   });
@@ -87,7 +87,7 @@ describe('TLS', { skip: isReference && 'Node has another' }, () => {
   });
 
   test('it is refused by clients that do not know it, and taken by those that do not care', async () => {
-    const careful = clients(server.url).open('/');
+    const careful = clients(server.url).open('/', { transports: ['websocket'] });
     const [error] = await next(careful, 'connect_error');
     assert.match(String(error.description?.message ?? error.description?.error ?? error), /self.signed|websocket error/);
     await clients(server.url).connect('/', { rejectUnauthorized: false });
