@@ -68,6 +68,9 @@ impl Server {
     /// That needs a `tokio::net::TcpStream` or `UnixStream` under hyper, as `axum::serve` has it. A stream of another kind, such as TLS, stays
     /// with the application, and a task copies between it and the core: each message then costs two system calls and two copies more.
     ///
+    /// Whether a request came over TLS ([`Handshake::is_secure`](crate::Handshake::is_secure)) is what an `http::uri::Scheme` in its extensions
+    /// says, or its URI.
+    ///
     /// Polls wait for as long as there is nothing to say. So that the application's own graceful shutdown need not wait for them, call
     /// [`Server::shutdown`] first. Broadcasts work from everywhere, through clones of the server.
     ///

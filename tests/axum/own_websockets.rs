@@ -70,6 +70,7 @@ fn its_websockets_pass_through() {
     let mut client = Client::connect(address);
     client.upgrade("/echo", &["hello"]);
     assert_eq!(client.read(), "hello");
+    drop(client);
     end(&server);
 }
 
@@ -90,7 +91,9 @@ fn its_websockets_end_with_the_server() {
     let mut client = Client::connect(address);
     client.upgrade("/own", &["hello"]);
     assert_eq!(client.read(), "hello");
-    end(&server);
+    server.shutdown();
     endings.recv_timeout(PATIENCE).unwrap();
     assert!(client.is_cut());
+    drop(client);
+    server.wait().unwrap();
 }

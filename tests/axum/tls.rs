@@ -121,6 +121,7 @@ fn long_messages_pass_and_the_end_is_that_of_a_websocket() {
     // Not just cut: TLS ends with its own word (RFC 8446 §6.1), without which this would be an error.
     let rest = io::Read::read_to_end(&mut client.stream, &mut Vec::new());
     assert_eq!(rest.unwrap(), 0);
+    drop(client);
     secure.end();
 }
 
