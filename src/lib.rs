@@ -32,4 +32,6 @@ pub use server::{
     Priority, Receivers, SameSite, Server, Socket, SocketId, State, Transport, TryData, WebSocket,
     WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
+#[cfg(feature = "tower")]
+pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;
