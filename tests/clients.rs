@@ -86,6 +86,12 @@ fn eio3() {
 }
 
 #[test]
+fn eio3_in_a_browser() {
+    set_up("browser");
+    node_suite("eio3-browser");
+}
+
+#[test]
 fn upgrade() {
     node_suite("upgrade");
 }
