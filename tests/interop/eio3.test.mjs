@@ -162,6 +162,11 @@ for (const cores of CORES) {
       assert.equal(session.transport.name, 'polling');
       await next(session, 'upgrade');
       assert.equal(session.transport.name, 'websocket');
+      // Under Node this client asks for base64 on polling; a WebSocket has its binary frames all the same.
+      const { seen } = collect(session.transport.ws, 'message');
+      session.send(Buffer.from([1, 2]));
+      await next(session, 'message');
+      assert.deepEqual(seen.flat().filter(isBytes).map(plain), ['040102']);
     });
 
     test('a client that does not ping is gone', async () => {
