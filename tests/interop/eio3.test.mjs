@@ -389,6 +389,26 @@ for (const cores of CORES) {
       });
     }
 
+    test('the server ends, and another one takes its place: they come back', async () => {
+      let running = await startServer('interop', { args: ['--allow-eio3', '--cores', cores] });
+      try {
+        const sockets = await Promise.all(Object.values(WAYS).map((options) => (
+          connect('/', { ...options, reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 }, running)
+        )));
+        const reasons = Promise.all(sockets.map((socket) => next(socket, 'disconnect')));
+        const back = Promise.all(sockets.map((socket) => new Promise((resolve) => { socket.once('reconnect', resolve); })));
+        await running.stop();
+        // A poll may be cut off as well as answered with a close packet.
+        for (const [reason] of await reasons) assert.match(reason, /^transport (close|error)$/);
+        running = await startServer('interop', { args: ['--allow-eio3', '--cores', cores], port: running.port });
+        await within(back, 'all are back');
+        for (const socket of sockets) assert.deepEqual(await ask(socket, 'echo-ack', 'again'), ['again']);
+      } finally {
+        for (const socket of open.splice(0)) socket.io.close();
+        await running.stop();
+      }
+    });
+
     test('silent clients are gone, with "ping timeout"', async () => {
       const strict = await startServer('interop', {
         args: ['--allow-eio3', '--cores', cores, '--ping-interval', '200', '--ping-timeout', '400'],
