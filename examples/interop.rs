@@ -7,22 +7,33 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
+use axum::serve::Listener;
 use ringhall::{
     Ack, Binary, Config, Data, DisconnectReason, Namespace, Payload, Server, Socket, State,
 };
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Serialize, Serializer};
+use tokio::io::BufStream;
+use tokio::net::{TcpListener, TcpStream};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (addresses, config) = options()?;
-    let mut builder = Server::builder().config(config).state(Log::default());
+    let options = options()?;
+    let mut builder = Server::builder()
+        .config(options.config)
+        .state(Log::default());
     for name in ["/", "/chat", "/other"] {
         builder = builder.namespace(name, program);
     }
-    for address in addresses {
+    if options.port != Port::Ringhall {
+        return inside_axum(builder.start_embedded()?, &options.listen, options.port);
+    }
+    for address in options.listen {
         builder = builder.listen(address);
     }
     let server = builder.start()?;
@@ -31,6 +42,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     server.wait()?;
     Ok(())
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn inside_axum(server: Server, listen: &[String], port: Port) -> Result<(), Box<dyn Error>> {
+    let application = Router::new().fallback_service(server.service());
+    let listener = TcpListener::bind(listen.first().ok_or("no --listen")?).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    match port {
+        Port::AxumBehindBuffers => axum::serve(Buffered(listener), application).await?,
+        Port::Axum | Port::Ringhall => axum::serve(listener, application).await?,
+    }
+    Ok(())
+}
+
+/// Connections of a kind that cannot be handed over.
+struct Buffered(TcpListener);
+
+impl Listener for Buffered {
+    type Io = BufStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        (BufStream::new(stream), address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }
 
 fn program(namespace: Namespace) -> Namespace {
@@ -250,10 +290,26 @@ impl Log {
     }
 }
 
-/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`.
-fn options() -> Result<(Vec<String>, Config), Box<dyn Error>> {
-    let mut addresses = Vec::new();
-    let mut config = Config::default();
+#[derive(Default)]
+struct Options {
+    listen: Vec<String>,
+    config: Config,
+    port: Port,
+}
+
+/// Who listens on the port.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Port {
+    #[default]
+    Ringhall,
+    Axum,
+    AxumBehindBuffers,
+}
+
+/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--port ringhall|axum|buffers`.
+fn options() -> Result<Options, Box<dyn Error>> {
+    let mut options = Options::default();
+    let config = &mut options.config;
     let mut words = std::env::args().skip(1);
     while let Some(option) = words.next() {
         if option == "--allow-eio3" {
@@ -263,13 +319,16 @@ fn options() -> Result<(Vec<String>, Config), Box<dyn Error>> {
         let value = words
             .next()
             .ok_or_else(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--listen" => addresses.push(value),
-            "--cores" => config.cores = value.parse()?,
-            "--ping-interval" => config.ping_interval = Duration::from_millis(value.parse()?),
-            "--ping-timeout" => config.ping_timeout = Duration::from_millis(value.parse()?),
-            _ => return Err(format!("unknown option {option}").into()),
+        match (option.as_str(), value.as_str()) {
+            ("--listen", _) => options.listen.push(value),
+            ("--cores", _) => config.cores = value.parse()?,
+            ("--ping-interval", _) => config.ping_interval = Duration::from_millis(value.parse()?),
+            ("--ping-timeout", _) => config.ping_timeout = Duration::from_millis(value.parse()?),
+            ("--port", "ringhall") => options.port = Port::Ringhall,
+            ("--port", "axum") => options.port = Port::Axum,
+            ("--port", "buffers") => options.port = Port::AxumBehindBuffers,
+            _ => return Err(format!("unknown option {option} {value}").into()),
         }
     }
-    Ok((addresses, config))
+    Ok(options)
 }

@@ -96,6 +96,26 @@ fn upgrade() {
     node_suite("upgrade");
 }
 
+#[test]
+fn axum() {
+    let folders = ["with_axum", "inside_axum"].map(|name| example(name).with_file_name(""));
+    let [folder, _] = folders.map(|folder| folder.display().to_string());
+    node_suite_with("axum", &[("RINGHALL_EXAMPLES", &folder)]);
+}
+
+/// The same inside of an application that owns the port, whose connections are handed over, or bridged.
+#[test]
+fn inside_axum() {
+    for port in ["axum", "buffers"] {
+        for transports in ["polling,websocket", "polling"] {
+            let set = [("RINGHALL_TRANSPORTS", transports), ("RINGHALL_PORT", port)];
+            node_suite_with("features", &set);
+        }
+        let set = [("RINGHALL_PORT", port), ("RINGHALL_ROUNDS", "1")];
+        node_suite_with("upgrade", &set);
+    }
+}
+
 fn in_mode(client: &str, mode: Mode) {
     let mut set = vec![
         ("RINGHALL_CLIENT", client),

@@ -130,8 +130,9 @@ export class WebSocketTransport extends Transport {
     const { protocols, extraHeaders } = this.engine_.opts;
     const failed = (event) => this.fail_('websocket error', event, this.ws);
     try {
-      // Browsers ignore the headers, ws and React Native send them.
-      this.ws = new WebSocket(this.address_().replace('http', 'ws'), protocols, { headers: extraHeaders });
+      // Browsers ignore the headers, ws and React Native send them. Where there is a third argument, Chromium takes an undefined second
+      // one for a protocol of this name.
+      this.ws = new WebSocket(this.address_().replace('http', 'ws'), protocols || [], { headers: extraHeaders });
     } catch (error) {
       // There is no WebSocket here, or it is not allowed. Nobody listens yet.
       return queueMicrotask(() => failed(error));

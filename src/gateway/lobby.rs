@@ -1,6 +1,8 @@
 //! The development lobby: what the server offers without any configuration.
 
 use ringhall::{Ack, Builder, Data, EventName, Message, Namespace, Payload, Socket, WebSocket};
+use serde::Deserialize;
+use serde_json::Value;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -33,6 +35,24 @@ fn lobby(namespace: Namespace) -> Namespace {
                 ack.send(receivers);
             },
         )
+        .on_disconnecting(say_will)
+}
+
+/// `auth: { will: [event, argument] }`, given at connecting: what everybody else is to be told when the socket goes, however it goes. Only
+/// who asks for it is spoken of, so that ten thousand clients of a load test may leave without ten thousand farewells to each.
+#[derive(Deserialize)]
+struct Will {
+    will: (String, Value),
+}
+
+fn say_will(socket: Socket) {
+    if let Ok(Will {
+        will: (event, argument),
+    }) = socket.auth()
+    {
+        // A reserved name is the client's mistake, and there is nobody left to be told of it.
+        let _ = socket.broadcast().try_emit(&event, (argument,));
+    }
 }
 
 /// `to(room, event, ...args)`: the event, with its arguments, to a room.

@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
-use super::http::options::{Forbidden, Hooks};
+use super::http::options::{ConnectionError, Forbidden, Hooks};
 use super::http::script::Scripts;
 use super::namespace::{Namespace, Namespaces};
 use super::route::{Routes, WebSocketRoute};
@@ -366,6 +366,23 @@ impl Builder {
         self
     }
 
+    /// Hears of each request for Engine.IO that is refused (the event `connection_error` in Node).
+    ///
+    /// ```
+    /// use ringhall::ConnectionError;
+    /// let builder = ringhall::Server::builder().on_connection_error(|error: &ConnectionError<'_>| {
+    ///     println!("{} {}: {:?}", error.code, error.message, error.request.peer_addr());
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_connection_error(
+        mut self,
+        hook: impl Fn(&ConnectionError<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.connection_error = Some(Box::new(hook));
+        self
+    }
+
     /// Chooses names for sessions (`generateId` in Node): the session's `sid` is that name, a dot, and 20 characters, which make it unique
     /// and say where it lives. Names are of at most 64 letters, digits and `-_~`; one that is not, or `None`, is left out.
     ///
@@ -396,23 +413,51 @@ impl Builder {
         self
     }
 
-    /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router`. The address of the
-    /// client is in the request's extensions, as a `SocketAddr`, and so is the `http::uri::Scheme`: `HTTPS` where the request came over TLS.
+    /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router` as it is. What is in
+    /// the request's extensions can be extracted there: the client's address, a `SocketAddr`; the `http::uri::Scheme`, `HTTPS` where the request
+    /// came over TLS; and the [`Server`].
     ///
-    /// It runs on the cores, beside the handlers: what blocks belongs on another thread. An error of the service cuts the connection.
+    /// It runs on the cores, beside the handlers: it may wait for what tokio offers and start tasks, and what blocks belongs on another
+    /// thread (`tokio::task::spawn_blocking`). An error of the service and a panic in it cut the connection, and nothing else. Paths of the
+    /// server itself (Socket.IO's, routes, pages) are not given to it.
     ///
     /// ```
-    /// use std::convert::Infallible;
-    /// use http::{Request, Response};
-    /// use http_body_util::Full;
+    /// use std::net::SocketAddr;
+    /// use axum::{Extension, Router, routing::get};
     /// use ringhall::Server;
     ///
-    /// let hello = tower::service_fn(|_: Request<_>| async {
-    ///     Ok::<_, Infallible>(Response::new(Full::from("hello")))
-    /// });
-    /// let builder = Server::builder().fallback_service(hello);
+    /// async fn hello(Extension(client): Extension<SocketAddr>, Extension(server): Extension<Server>) -> String {
+    ///     server.emit("visit", client.to_string());
+    ///     format!("hello, {client}")
+    /// }
+    ///
+    /// let builder = Server::builder().fallback_service(Router::new().route("/hello", get(hello)));
     /// # let _ = builder;
     /// ```
+    /// axum's own extractor of the address, `ConnectInfo`, wants its own type there; a line before the router gives it that:
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use axum::extract::{ConnectInfo, Request};
+    /// use axum::middleware::map_request;
+    /// use axum::{Router, routing::get};
+    ///
+    /// async fn know_client(mut request: Request) -> Request {
+    ///     if let Some(client) = request.extensions().get::<SocketAddr>().copied() {
+    ///         request.extensions_mut().insert(ConnectInfo(client));
+    ///     }
+    ///     request
+    /// }
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/", get(|ConnectInfo(client): ConnectInfo<SocketAddr>| async move { client.to_string() }))
+    ///     .layer(map_request(know_client));
+    /// let builder = ringhall::Server::builder().fallback_service(app);
+    /// # let _ = builder;
+    /// ```
+    /// The service may upgrade connections for itself (`hyper::upgrade`, axum's `WebSocketUpgrade`). Their bytes then pass through the core,
+    /// but are none of its business: no heartbeat, no rooms. They end with the server: reading ends at [`Server::shutdown`], and
+    /// what is not dropped by then is cut after [`Config::shutdown_timeout`].
     pub fn fallback_service<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -453,9 +498,48 @@ impl Builder {
     /// # }
     /// ```
     pub fn start(self) -> Result<Server> {
+        self.check_listen()?;
+        self.start_anyway()
+    }
+
+    /// Starts the server as a part of an application that owns the port: [`Server::layer`] and [`Server::service`] bring it what the
+    /// application gets. Nothing is listened on, unless [`listen`](Builder::listen) says so; otherwise this is [`start`](Builder::start).
+    ///
+    /// # Errors
+    /// As for [`start`](Builder::start).
+    ///
+    /// ```
+    /// # fn main() -> ringhall::Result<()> {
+    /// use ringhall::{Server, Socket};
+    ///
+    /// let server = Server::builder()
+    ///     .on_connection(|socket: Socket| socket.join("lobby"))
+    ///     .start_embedded()?;
+    /// let app: axum::Router = axum::Router::new().layer(server.layer());
+    /// # let _ = app;
+    /// # server.shutdown();
+    /// # server.wait()
+    /// # }
+    /// ```
+    #[cfg(feature = "tower")]
+    pub fn start_embedded(self) -> Result<Server> {
+        self.start_anyway()
+    }
+
+    fn start_anyway(self) -> Result<Server> {
         let (config, listen) = (self.config.clone(), self.listen.clone());
         let shared = self.into_shared()?;
         start::start(shared, &config, &listen)
+    }
+
+    fn check_listen(&self) -> Result<()> {
+        if self.listen.is_empty() {
+            return Err(Error::setting(
+                "listen",
+                "is not given: add an address such as 127.0.0.1:3000",
+            ));
+        }
+        Ok(())
     }
 
     /// Checks everything that can be checked without starting.
@@ -471,12 +555,7 @@ impl Builder {
     /// assert!(error.to_string().contains("max_message"));
     /// ```
     pub fn check(self) -> Result<()> {
-        if self.listen.is_empty() {
-            return Err(Error::setting(
-                "listen",
-                "is not given: add an address such as 127.0.0.1:3000",
-            ));
-        }
+        self.check_listen()?;
         let mut wardrobe = Wardrobe::default();
         for tls in self.listen.iter().filter_map(|listen| listen.tls.as_ref()) {
             wardrobe.index_of(tls)?;

@@ -47,6 +47,9 @@ pub struct Config {
     /// Answers to polls of at least so many bytes are compressed, for clients that take it (gzip or deflate). `None`: none is.
     /// Default: 1,024.
     pub http_compression: Option<usize>,
+    /// A message that every session is told first, behind its open packet (for clients of Engine.IO by itself, since to Socket.IO's it would
+    /// be no packet). Default: `None`.
+    pub initial_packet: Option<String>,
     /// Whether the client script is served below Socket.IO's path; see [`Builder::client_dir`](crate::Builder::client_dir). Default: true.
     pub serve_client: bool,
     /// Whether clients of Socket.IO 2 (Engine.IO 3) are served, too: all that do not say `EIO=4`. Default: false.
@@ -133,6 +136,7 @@ impl Default for Config {
             cors: None,
             cookie: None,
             http_compression: Some(1024),
+            initial_packet: None,
             serve_client: true,
             allow_eio3: false,
             max_message: 16 * 1024 * 1024,
@@ -231,6 +235,7 @@ impl Config {
             } else {
                 &[]
             },
+            initial_packet: self.initial_packet.as_deref().map(Into::into),
             upgrade_timeout_ms: ms("upgrade_timeout", self.upgrade_timeout)?,
             payload_max: self.max_payload,
             handshake_timeout_ms: ms("handshake_timeout", self.handshake_timeout)?,

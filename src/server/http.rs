@@ -1,9 +1,12 @@
 //! What is served over HTTP: Engine.IO, the client script, pages, the openings of WebSockets, and the user's own service for the rest.
 
+pub(crate) mod answer;
 pub(crate) mod compress;
 pub(crate) mod engine;
+pub(crate) mod error;
 pub(crate) mod fallback;
 pub(crate) mod options;
+pub(crate) mod query;
 pub(crate) mod script;
 pub(crate) mod upgrade;
 
@@ -16,16 +19,19 @@ use hyper::body::Incoming;
 
 use super::local::Local;
 use super::route::Place;
+use super::shared::Shared;
 use super::task;
 use crate::shard::application::Door;
 use crate::shard::call::{Above, Call, Opening, Takeover};
 use crate::shard::hall::Hall;
-use crate::shard::handshake::Handshake;
+use crate::shard::handshake::{Handshake, Via};
 use crate::shard::http::{Answering, Body, Cut, Peer};
 use crate::wire::handshake::{self, Refusal};
 use crate::wire::http as wire;
 
-use engine::{Port, Served, insert, respond};
+use answer::{insert, respond};
+use engine::{Port, Served};
+use query::Query;
 
 impl Port for Rc<Hall> {
     fn call(&self, call: Call) {
@@ -34,13 +40,13 @@ impl Port for Rc<Hall> {
 }
 
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
-const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
+pub(crate) const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
 const ORIGIN: Refusal = Refusal::new(403, "Pages of this origin may not connect here.");
-const TARGET: Refusal = Refusal::new(
+pub(crate) const TARGET: Refusal = Refusal::new(
     400,
     "The request target must be a path, or a URL with http or https.",
 );
-const HOST: Refusal = Refusal::new(
+pub(crate) const HOST: Refusal = Refusal::new(
     400,
     "Send exactly one Host header with the name of this server.",
 );
@@ -84,7 +90,7 @@ fn engine_door(
     handshake: impl Fn() -> Handshake,
 ) -> Door {
     let options = &local.shared().engine;
-    let checked = engine::Query::read(request.query, options).and_then(|query| {
+    let checked = Query::read(request.query, options).and_then(|query| {
         query.check_opening(request.method, true)?;
         Ok((query.revision()?, query))
     });
@@ -116,8 +122,7 @@ fn engine_door(
 pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) -> Answering {
     let (local, from) = (local.clone(), from.clone());
     Box::pin(async move {
-        // RFC 9112 §3.2.
-        if request.version() == http::Version::HTTP_11 && !has_host(&request) {
+        if !has_host(&request) {
             return Ok(refusal(&HOST).map(Body::Full));
         }
         // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
@@ -127,7 +132,9 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
         let place = local.shared().routes.find(request.uri().path());
         match place {
             Place::Engine(above) => serve_engine(&local, request, above, &from).await,
-            Place::WebSocket { .. } => Ok(open_websocket(&local, &request, &from).map(Body::Full)),
+            Place::WebSocket { .. } => {
+                finish(open_websocket(local.shared(), &request, from.via), &from)
+            }
             Place::Page { content_type, body } => {
                 Ok(page(request.method(), content_type, body).map(Body::Full))
             }
@@ -163,6 +170,11 @@ async fn serve_engine(
     } else {
         served.await
     };
+    finish(served, from)
+}
+
+/// Gives hyper the answer, and keeps what the connection is to become.
+fn finish(served: Served, from: &Peer) -> Result<Response<Body>, Cut> {
     match served {
         Served::Answer(response) => Ok(response.map(Body::Full)),
         Served::TakeOver(response, takeover) => {
@@ -173,45 +185,49 @@ async fn serve_engine(
     }
 }
 
-/// A plain WebSocket on a connection that has spoken HTTP before.
-fn open_websocket(local: &Local, request: &Request<Incoming>, from: &Peer) -> Response<Bytes> {
+/// A plain WebSocket on a connection that speaks HTTP.
+pub(crate) fn open_websocket<B>(shared: &Shared, request: &Request<B>, via: Via) -> Served {
     let Place::WebSocket {
         number,
         scope,
         protocols,
         origins,
-    } = local.shared().routes.find(request.uri().path())
+    } = shared.routes.find(request.uri().path())
     else {
-        return refusal(&NOT_FOUND);
+        return Served::Answer(refusal(&NOT_FOUND));
     };
     let asked = request.headers().get_all(header::ORIGIN);
     if !upgrade::is_from(asked.iter().map(HeaderValue::as_bytes), origins) {
-        return refusal(&ORIGIN);
+        return Served::Answer(refusal(&ORIGIN));
     }
-    let head = engine::head_of_request(request);
+    let head = answer::head_of_request(request);
     match upgrade::accept(&head, protocols) {
         Ok(response) => {
-            from.take_over(Takeover::Plain {
+            let takeover = Takeover::Plain {
                 number,
                 scope: scope.clone(),
-                handshake: Handshake::new(&head, from.via, local.shared().now_ms()),
-            });
-            response
+                handshake: Handshake::new(&head, via, shared.now_ms()),
+            };
+            Served::TakeOver(response, takeover)
         }
-        Err(refused) => refusal(&refused),
+        Err(refused) => Served::Answer(refusal(&refused)),
     }
 }
 
 /// What asks for another protocol is not served in this one: its connection ends.
 fn nothing_here<B>(request: &Request<B>) -> Response<Bytes> {
     let mut response = refusal(&NOT_FOUND);
-    if engine::is_websocket(request.headers()) {
+    if answer::is_websocket(request.headers()) {
         insert(response.headers_mut(), "connection", b"close");
     }
     response
 }
 
-fn has_host<B>(request: &Request<B>) -> bool {
+/// RFC 9112 §3.2: a request of HTTP/1.1 has one Host, and a proper one.
+pub(crate) fn has_host<B>(request: &Request<B>) -> bool {
+    if request.version() != http::Version::HTTP_11 {
+        return true;
+    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => handshake::is_authority(host.as_bytes()),
@@ -219,7 +235,7 @@ fn has_host<B>(request: &Request<B>) -> bool {
     }
 }
 
-fn page(method: &Method, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+pub(crate) fn page(method: &Method, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     match *method {
         // hyper leaves the body of an answer to HEAD out, and tells its length.
         Method::GET | Method::HEAD => respond(StatusCode::OK, Some(content_type), body),

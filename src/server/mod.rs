@@ -17,6 +17,8 @@ mod extract;
 pub(crate) mod fixture;
 mod handler;
 mod http;
+#[cfg(feature = "tower")]
+mod inside;
 mod local;
 mod namespace;
 mod reply;
@@ -50,7 +52,9 @@ pub use extract::{
     FromConnect, FromDisconnect, FromEvent, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
-pub use http::options::Forbidden;
+pub use http::options::{ConnectionError, Forbidden};
+#[cfg(feature = "tower")]
+pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;

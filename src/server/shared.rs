@@ -88,6 +88,12 @@ impl Shared {
         self.addresses.get().map_or(&[], |addresses| addresses)
     }
 
+    /// The same, to be kept.
+    #[cfg(feature = "tower")]
+    pub(crate) fn addresses_to_keep(&self) -> Arc<[Address<Mail>]> {
+        self.addresses.get().cloned().unwrap_or_default()
+    }
+
     /// Once, when the cores have been started.
     pub(crate) fn set_cores(&self, cores: Cores) {
         let first = self.cores.set(cores).is_ok();

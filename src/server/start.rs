@@ -65,6 +65,8 @@ struct Start {
 }
 
 /// Starts all cores; returns when each accepts connections.
+///
+/// Without an address to listen on, connections come from elsewhere.
 pub(crate) fn start(shared: Shared, config: &Config, listen: &[Listen]) -> Result<Server> {
     kernel::check_support().map_err(|unsupported| Error::Unsupported(unsupported.to_string()))?;
     let mut wardrobe = Wardrobe::default();
@@ -211,12 +213,6 @@ fn acceptors(wanted: &[Wanted], wardrobe: &Wardrobe) -> Vec<Option<Acceptor>> {
 
 /// The addresses meant. A name may stand for several; of those the ones that this machine does not have are left out.
 fn resolve(listen: &[Listen], wardrobe: &mut Wardrobe) -> Result<Vec<Wanted>> {
-    if listen.is_empty() {
-        return Err(Error::setting(
-            "listen",
-            "is not given: add an address such as 127.0.0.1:3000",
-        ));
-    }
     let mut all: Vec<Wanted> = Vec::new();
     for Listen { address: name, tls } in listen {
         let tls = tls.as_ref().map(|tls| wardrobe.index_of(tls)).transpose()?;

@@ -119,6 +119,17 @@ pub(crate) enum Takeover {
     },
 }
 
+impl Takeover {
+    /// Where HTTP was spoken the client's address may not have been known.
+    pub(crate) fn learn_peer(&mut self, peer: Option<SocketAddr>) {
+        match self {
+            Takeover::Plain { handshake, .. } => handshake.learn_peer(peer),
+            Takeover::Engine(opening) => opening.handshake.learn_peer(peer),
+            Takeover::Probe { .. } => {}
+        }
+    }
+}
+
 /// A connection on its way to this core.
 pub(crate) struct Adopted {
     pub(crate) socket: Handoff,

@@ -129,8 +129,12 @@ impl Engine {
             &cx.settings.heartbeat,
             cx.settings.payload_max,
         );
-        out.extend_from_slice(&frame::encode_head(Opcode::Text, true, text.len()));
-        out.extend_from_slice(&text);
+        push_text(out, &text);
+        if let Some(message) = &cx.settings.initial_packet {
+            text.clear();
+            packet::encode_text(&mut text, packet::MESSAGE, message.as_bytes());
+            push_text(out, &text);
+        }
     }
 
     /// The open packet is marked: tells whoever is above.
@@ -363,6 +367,12 @@ impl Engine {
             _ => DisconnectReason::ForcedClose,
         }
     }
+}
+
+/// Appends a text frame.
+fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&frame::encode_head(Opcode::Text, true, text.len()));
+    out.extend_from_slice(text);
 }
 
 /// The Socket.IO packet that tells a client in `namespace` of its id.

@@ -42,6 +42,11 @@ impl Handshake {
         }
     }
 
+    /// The address, if it was not known.
+    pub(crate) fn learn_peer(&mut self, peer: Option<SocketAddr>) {
+        self.via.peer = self.via.peer.or(peer);
+    }
+
     /// The first value of this header (the name in any case), if it is there and UTF-8.
     ///
     /// ```

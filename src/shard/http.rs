@@ -4,8 +4,9 @@
 //! connection that waits for something else (a session, a future of the user's) is polled again when its waker puts it onto the core's
 //! [`lane`](super::lane); so no HTTP connection is a task of the runtime, and an idle one keeps no core from waiting in its ring.
 //!
-//! An answer of 101 ends HTTP on the connection: the service has said beforehand what comes after it ([`Takeover`]), and hyper gives back the
-//! bytes that it has read beyond the request.
+//! An answer of 101 ends HTTP on the connection. If the service has said beforehand what comes after it ([`Takeover`]), the shard takes the
+//! connection back, with the bytes that hyper has read beyond the request. Otherwise the service has upgraded it for itself
+//! (`hyper::upgrade`): then hyper's end of the pipe is the service's, and bytes go through the pipe until that is dropped.
 
 mod body;
 mod pipe;
@@ -17,10 +18,11 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 
 use super::application::Application;
 use super::call::Takeover;
@@ -30,7 +32,7 @@ use crate::reactor::ConnKey;
 use crate::wire::http::{HEAD_MAX, HEADERS_MAX};
 
 pub(crate) use body::{Body, BoxError};
-use pipe::{End, Pipe, Timer};
+use pipe::{End, Shared, Timer};
 
 /// Unread bytes in a pipe at which nothing more is read from the connection: whoever the body is for does not take it.
 const UNREAD_MAX: usize = 64 * 1024;
@@ -51,13 +53,21 @@ impl std::error::Error for Cut {}
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) via: Via,
-    takeover: Rc<RefCell<Option<Takeover>>>,
+    upgrade: Rc<RefCell<Upgrade>>,
+}
+
+/// How a connection goes on after a 101.
+#[derive(Default)]
+struct Upgrade {
+    takeover: Option<Takeover>,
+    /// Brings hyper's end of the pipe back.
+    end: Option<OnUpgrade>,
 }
 
 impl Peer {
     /// What the connection becomes if the answer to this request is 101.
     pub(crate) fn take_over(&self, takeover: Takeover) {
-        *self.takeover.borrow_mut() = Some(takeover);
+        self.upgrade.borrow_mut().takeover = Some(takeover);
     }
 }
 
@@ -77,8 +87,8 @@ pub(crate) enum Progress {
 pub(crate) struct Http {
     /// `None` once it has ended.
     driven: Option<Box<dyn Driven>>,
-    pipe: Rc<RefCell<Pipe>>,
-    takeover: Rc<RefCell<Option<Takeover>>>,
+    pipe: Shared,
+    upgrade: Rc<RefCell<Upgrade>>,
     waker: Waker,
     timer: Timer,
 }
@@ -87,53 +97,57 @@ pub(crate) struct Http {
 trait Driven {
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<hyper::Result<()>>;
     fn shut_down(&mut self);
-    /// What was read and belongs to nobody yet.
-    fn into_rest(self: Box<Self>) -> Bytes;
 }
 
-impl<S> Driven for http1::Connection<End, S>
+impl<S> Driven for http1::UpgradeableConnection<End, S>
 where
     S: hyper::service::HttpService<Incoming, ResBody = Body> + Unpin,
     S::Error: Into<BoxError>,
     S::Future: Unpin,
 {
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<hyper::Result<()>> {
-        self.poll_without_shutdown(cx)
+        Pin::new(self).poll(cx)
     }
 
     fn shut_down(&mut self) {
         Pin::new(self).graceful_shutdown();
     }
-
-    fn into_rest(self: Box<Self>) -> Bytes {
-        self.into_parts().read_buf
-    }
 }
 
 impl Http {
     pub(crate) fn new<A: Application>(key: ConnKey, via: Via, cx: &Context<'_, A>) -> Self {
-        let pipe = Rc::new(RefCell::new(Pipe::default()));
-        let takeover = Rc::new(RefCell::new(None));
+        let (pipe, waker) = (Shared::default(), cx.hall.lane().waker(key));
+        let upgrade = Rc::<RefCell<Upgrade>>::default();
         let timer = Timer::new(cx.settings.handshake_timeout_ms, cx.settings.keep_alive_ms);
         let peer = Peer {
             via,
-            takeover: takeover.clone(),
+            upgrade: upgrade.clone(),
         };
-        let app = cx.app.clone();
-        let service =
-            service_fn(move |request: http::Request<Incoming>| app.respond(request, &peer));
+        let (app, answered) = (cx.app.clone(), pipe.clone());
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            // Only a request that asks for an upgrade has one.
+            peer.upgrade.borrow_mut().end = request.extensions().get().cloned();
+            let (answering, pipe) = (app.respond(request, &peer), answered.clone());
+            let answering: Answering = Box::pin(async move {
+                let response = answering.await?;
+                pipe.lock().is_last = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                Ok(response)
+            });
+            answering
+        });
         let connection = http1::Builder::new()
             .timer(timer.clone())
             .header_read_timeout(Duration::from_millis(cx.settings.handshake_timeout_ms))
             .max_header_size(HEAD_MAX)
             .max_headers(HEADERS_MAX)
             .title_case_headers(true)
-            .serve_connection(End(pipe.clone()), service);
+            .serve_connection(End::new(pipe.clone(), waker.clone()), service)
+            .with_upgrades();
         Http {
             driven: Some(Box::new(connection)),
             pipe,
-            takeover,
-            waker: cx.hall.lane().waker(key),
+            upgrade,
+            waker,
             timer,
         }
     }
@@ -144,7 +158,7 @@ impl Http {
 
     /// Whether hyper has more to write than there was room for.
     pub(crate) fn wants_room(&self) -> bool {
-        self.pipe.borrow().is_full
+        self.pipe.lock().is_full
     }
 
     pub(crate) fn handle_input<A: Application>(
@@ -154,7 +168,7 @@ impl Http {
         room: usize,
         cx: &Context<'_, A>,
     ) -> Progress {
-        self.pipe.borrow_mut().input.extend_from_slice(bytes);
+        self.pipe.lock().input.extend_from_slice(bytes);
         self.timer.heard(cx.now_ms);
         self.poll(key, room, cx)
     }
@@ -166,19 +180,20 @@ impl Http {
         room: usize,
         cx: &Context<'_, A>,
     ) -> Progress {
-        self.pipe.borrow_mut().finished = true;
+        self.pipe.lock().finished = true;
         self.poll(key, room, cx)
     }
 
-    /// Answers what is being answered, and nothing after it.
+    /// Answers what is being answered, and nothing after it. Who has upgraded the connection is told that there is nothing more to come.
     pub(crate) fn shut_down<A: Application>(
         &mut self,
         key: ConnKey,
         room: usize,
         cx: &Context<'_, A>,
     ) -> Progress {
-        if let Some(driven) = &mut self.driven {
-            driven.shut_down();
+        match &mut self.driven {
+            Some(driven) => driven.shut_down(),
+            None => self.pipe.lock().finished = true,
         }
         self.poll(key, room, cx)
     }
@@ -191,44 +206,98 @@ impl Http {
         cx: &Context<'_, A>,
     ) -> Progress {
         let Some(driven) = self.driven.as_mut() else {
-            return Progress::Ended;
+            return self.pass(key, room, cx);
         };
         self.timer.set_now(cx.now_ms);
-        self.pipe.borrow_mut().begin(room);
+        self.pipe.lock().begin(room);
         // All connections of a core are polled by one task: the budget that tokio gives a task is not theirs to share.
         let step = tokio::task::unconstrained(std::future::poll_fn(|task| driven.poll(task)));
         let mut task = TaskContext::from_waker(&self.waker);
         let polled = pin!(step).poll(&mut task);
-        let mut pipe = self.pipe.borrow_mut();
-        let output = std::mem::take(&mut pipe.output);
-        cx.hall.write_owned(key, output);
         match polled {
             Poll::Pending => {
-                // Nobody takes the body that is arriving, or too slowly: the connection is not read from meanwhile.
-                match pipe.must_pause(UNREAD_MAX) {
-                    Some(true) => cx.hall.pause(key),
-                    Some(false) => cx.hall.resume(key),
-                    None => {}
-                }
+                self.write_and_read(key, cx);
                 return Progress::Going;
             }
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => log::debug!("an HTTP connection ended: {error}"),
         }
-        if pipe.paused {
-            pipe.paused = false;
-            cx.hall.resume(key);
-        }
-        let behind = std::mem::take(&mut pipe.input);
-        drop(pipe);
-        let rest = self.driven.take().map(Driven::into_rest);
-        match self.takeover.borrow_mut().take() {
+        self.driven = None;
+        let Upgrade { takeover, end } = std::mem::take(&mut *self.upgrade.borrow_mut());
+        match takeover {
             Some(takeover) => {
-                let mut bytes = rest.map(Vec::from).unwrap_or_default();
-                bytes.extend_from_slice(&behind);
+                let mut bytes = end.map(read_by_hyper).unwrap_or_default();
+                let mut pipe = self.pipe.lock();
+                bytes.extend_from_slice(&std::mem::take(&mut pipe.input));
+                drop(pipe);
+                self.write_and_read(key, cx);
                 Progress::TakenOver(takeover, bytes)
             }
-            None => Progress::Ended,
+            None => {
+                // If nobody has it, it is dropped with this.
+                drop(end);
+                self.pass(key, room, cx)
+            }
         }
+    }
+
+    /// Takes what was written, and lets the connection be read from if what was read is taken.
+    fn write_and_read<A: Application>(&self, key: ConnKey, cx: &Context<'_, A>) {
+        let mut pipe = self.pipe.lock();
+        cx.hall.write_owned(key, std::mem::take(&mut pipe.output));
+        match pipe.must_pause(UNREAD_MAX) {
+            Some(true) => cx.hall.pause(key),
+            Some(false) => cx.hall.resume(key),
+            None => {}
+        }
+    }
+
+    /// HTTP is over. If the user's service has upgraded the connection, bytes pass between the two until it drops its end.
+    fn pass<A: Application>(&self, key: ConnKey, room: usize, cx: &Context<'_, A>) -> Progress {
+        let mut pipe = self.pipe.lock();
+        pipe.is_given = true;
+        pipe.is_last = false;
+        let room = room.saturating_sub(pipe.output.len());
+        pipe.begin(room);
+        // Looked at first: what was written before it was dropped is written.
+        let is_over = self.pipe.is_alone();
+        if is_over {
+            pipe.input.clear();
+        }
+        let waiting = pipe.waiting();
+        // Who still waits to write is woken when the connection has room again.
+        pipe.is_full = pipe.is_waited_for();
+        drop(pipe);
+        waiting.for_each(Waker::wake);
+        self.write_and_read(key, cx);
+        if is_over {
+            Progress::Ended
+        } else {
+            Progress::Going
+        }
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        let mut pipe = self.pipe.lock();
+        pipe.finished = true;
+        pipe.is_gone = true;
+        let waiting = pipe.waiting();
+        drop(pipe);
+        waiting.for_each(Waker::wake);
+    }
+}
+
+/// What hyper has read beyond the request that upgraded the connection.
+fn read_by_hyper(mut upgrade: OnUpgrade) -> Vec<u8> {
+    let mut task = TaskContext::from_waker(Waker::noop());
+    match Pin::new(&mut upgrade).poll(&mut task) {
+        Poll::Ready(Ok(upgraded)) => upgraded
+            .downcast::<End>()
+            .map(|parts| parts.read_buf.into())
+            .unwrap_or_default(),
+        // Somebody else has taken it, or it did not come to an upgrade.
+        Poll::Ready(Err(_)) | Poll::Pending => Vec::new(),
     }
 }

@@ -15,6 +15,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::room::cores::CoreSet;
 
+#[cfg(feature = "tower")]
+pub(crate) mod posting;
 mod sleep;
 #[cfg(test)]
 mod tests;
@@ -109,6 +111,17 @@ impl<M> Address<M> {
             self.alarm.ring();
         }
         sent
+    }
+
+    /// Posts unless the mailbox is full: then the mail comes back. Mail for a core that has ended is dropped.
+    #[cfg(feature = "tower")]
+    pub(crate) fn try_post(&self, mail: M) -> Result<(), M> {
+        match self.sender.try_send(mail) {
+            Ok(()) => self.alarm.ring(),
+            Err(TrySendError::Full(mail)) => return Err(mail),
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+        Ok(())
     }
 
     /// What wakes this core.

@@ -158,7 +158,8 @@ impl Connection {
 
     /// Whether this session has let that WebSocket in.
     pub(super) fn is_probed_by(&self, probe: ConnKey) -> bool {
-        matches!(&self.phase, Phase::Engine(engine) if self.end == End::Open && engine.is_probed_by(probe))
+        let is_there = matches!(self.end, End::Open | End::Saying | End::Flushing);
+        matches!(&self.phase, Phase::Engine(engine) if is_there && engine.is_probed_by(probe))
     }
 
     /// What waits for polls is to be written for the WebSocket that takes over: it may take binary messages in another form than they.
@@ -170,9 +171,14 @@ impl Connection {
     }
 
     /// The session is carried by this WebSocket from now on.
-    pub(super) fn upgrade<A: Application>(&mut self, machine: WebSocket, cx: &Context<'_, A>) {
+    pub(super) fn upgrade<A: Application>(
+        &mut self,
+        key: ConnKey,
+        machine: WebSocket,
+        cx: &Context<'_, A>,
+    ) {
         if let Phase::Engine(engine) = &mut self.phase {
-            engine.upgrade(machine, cx);
+            engine.upgrade(key, machine, cx);
         }
     }
 

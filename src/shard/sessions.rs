@@ -181,7 +181,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             now_ms: self.now_ms,
         };
         if let Some(connection) = self.connections.get_mut(session) {
-            connection.upgrade(probing.machine, &cx);
+            connection.upgrade(session, probing.machine, &cx);
             if !connection.send_submitted {
                 self.send_next(session);
             }
@@ -314,10 +314,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Err(error) => return log::warn!("a connection could not be taken over: {error}"),
         };
         let arrival = arrival.filter(|_| self.shutdown_deadline_ms.is_none());
-        let Some(arrival) = arrival else {
+        let Some(mut arrival) = arrival else {
             return self.reactor.refuse(descriptor);
         };
-        let connection = Connection::adopted(descriptor, arrival.peer.or(peer), arrival.secure);
+        let peer = arrival.peer.or(peer);
+        arrival.takeover.learn_peer(peer);
+        let connection = Connection::adopted(descriptor, peer, arrival.secure);
         match self.connections.insert(connection) {
             Ok(key) => {
                 self.counters.accepted += 1;

@@ -13,6 +13,8 @@ pub(crate) struct Settings {
     pub(crate) client: client::Limits,
     /// The transports that a session on polling may be upgraded to, as its open packet says.
     pub(crate) upgrades: &'static [&'static str],
+    /// What every session is told first.
+    pub(crate) initial_packet: Option<Box<str>>,
     /// From a WebSocket's naming of a session to its taking over.
     pub(crate) upgrade_timeout_ms: u64,
     /// Engine.IO's `maxPayload`.

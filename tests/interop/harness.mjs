@@ -3,12 +3,14 @@
 // The programs under test:
 //   RINGHALL_BIN          the `ringhall` binary            (default: target/debug/ringhall)
 //   RINGHALL_INTEROP_BIN  the example `interop`            (default: target/debug/examples/interop)
+//   RINGHALL_EXAMPLES     the folder of the other examples (default: target/debug/examples)
 //   RINGHALL_ENGINE_BIN   the example `engine_echo`        (default: target/debug/examples/engine_echo)
 //   RINGHALL_REFERENCE=1  reference.mjs, Node's own server, in the place of all of them
 // and who talks to them:
 //   RINGHALL_CLIENT=own   our own script (src/client/dist), in the place of the official client
 //   RINGHALL_TRANSPORTS   what the clients may use: "polling", "polling,websocket" (default: "websocket")
 //   RINGHALL_BASE64=1     they take no binary frames (`forceBase64`)
+//   RINGHALL_PORT         who listens for the example interop: "ringhall" (default), "axum", "buffers" (axum with streams that it must keep)
 //   RINGHALL_CORES        the cores of the servers (default: 2; the number of CPUs where a suite does not say)
 
 import { spawn } from 'node:child_process';
@@ -38,7 +40,7 @@ const { io, Manager } = await import(isOwn ? '../../src/client/dist/socket.io.es
 const PATIENCE_MS = 20_000;
 const STOP_MS = 10_000;
 
-/** The command line of `lobby` (the binary) or `interop` (the example). */
+/** The command line of `lobby` (the binary) or of an example. */
 export function program(name) {
   if (isReference) return [process.execPath, path.join(here, 'reference.mjs'), '--program', name];
   const inTree = {
@@ -46,12 +48,13 @@ export function program(name) {
     interop: 'target/debug/examples/interop',
     engine: 'target/debug/examples/engine_echo',
   };
+  const examples = process.env.RINGHALL_EXAMPLES ?? 'target/debug/examples';
   const given = {
     lobby: process.env.RINGHALL_BIN,
     interop: process.env.RINGHALL_INTEROP_BIN,
     engine: process.env.RINGHALL_ENGINE_BIN,
   };
-  return [given[name] ?? path.join(repository, inTree[name])];
+  return [given[name] ?? path.join(repository, inTree[name] ?? path.join(examples, name))];
 }
 
 /** Rejects with `what` unless the promise settles in time. */
@@ -141,7 +144,8 @@ class RunningServer {
 export async function startServer(name, { first = [], args = [], port = 0, scheme = '' } = {}) {
   const [file, ...fixed] = program(name);
   const onCores = process.env.RINGHALL_CORES && !args.includes('--cores') ? ['--cores', `${cores}`] : [];
-  const child = spawn(file, [...fixed, ...first, '--listen', `${scheme}127.0.0.1:${port}`, ...args, ...onCores], {
+  const inside = process.env.RINGHALL_PORT && name === 'interop' ? ['--port', process.env.RINGHALL_PORT] : [];
+  const child = spawn(file, [...fixed, ...first, '--listen', `${scheme}127.0.0.1:${port}`, ...args, ...onCores, ...inside], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

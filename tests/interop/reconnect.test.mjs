@@ -37,6 +37,8 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     const clients = clientsOf(first);
     const sockets = await clients.connectMany(20, '/', { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 });
     if (!needsWebSocket) await Promise.all(sockets.map(webSocketOf));
+    // And the server knows that each has gone over to it.
+    await Promise.all(sockets.map((socket) => call(socket, 'rooms')));
     const ids = new Set(sockets.map(({ id }) => id));
     const partings = sockets.map((socket) => next(socket, 'disconnect'));
     const plain = new WebSocket(first.ws('/echo'));

@@ -75,6 +75,11 @@ function lobby(socket) {
   socket.onAny((event, ...args) => {
     if (!lobbyEvents.has(event)) relay(socket, socket.broadcast, event, args);
   });
+  socket.on('disconnecting', () => {
+    const { will } = socket.handshake.auth;
+    if (will?.length !== 2 || typeof will[0] !== 'string') return;
+    try { socket.broadcast.emit(...will); } catch { /* a reserved name */ }
+  });
 }
 
 const log = new Map();

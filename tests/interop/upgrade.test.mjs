@@ -95,3 +95,24 @@ for (let round = 1; round <= ROUNDS; round += 1) {
     }
   });
 }
+
+// Byte by byte, so that nothing depends on luck: the server ends the client between `3probe` and `5`.
+test('a client that the server ends in the middle of an upgrade hears why over the WebSocket', async () => {
+  const address = `${server.url}/socket.io/?EIO=4`;
+  const poll = async () => (await fetch(`${address}&transport=polling&sid=${sid}`)).text();
+  const push = async (body) => assert.equal(await (await fetch(`${address}&transport=polling&sid=${sid}`, { method: 'POST', body })).text(), 'ok');
+  const { sid } = JSON.parse((await (await fetch(`${address}&transport=polling`)).text()).slice(1));
+  await push('40');
+  assert.match(await poll(), /^40/);
+  const probe = new WebSocket(`${server.ws('/socket.io/')}?EIO=4&transport=websocket&sid=${sid}`);
+  const heard = [];
+  const ended = within(new Promise((resolve) => { probe.on('close', resolve); }), 'the end');
+  await within(new Promise((resolve) => { probe.on('open', resolve); }), 'the WebSocket');
+  const answered = new Promise((resolve) => { probe.on('message', (data) => { heard.push(String(data)); resolve(); }); });
+  probe.send('2probe');
+  await within(answered, 'the answer to the probe');
+  await push('42["disconnect-me",true]');
+  probe.send('5');
+  await ended;
+  assert.deepEqual(heard, ['3probe', '41']);
+});

@@ -218,7 +218,7 @@
       const { protocols, extraHeaders } = this.engine_.opts;
       const failed = (event) => this.fail_("websocket error", event, this.ws);
       try {
-        this.ws = new WebSocket(this.address_().replace("http", "ws"), protocols, { headers: extraHeaders });
+        this.ws = new WebSocket(this.address_().replace("http", "ws"), protocols || [], { headers: extraHeaders });
       } catch (error) {
         return queueMicrotask(() => failed(error));
       }

@@ -6,13 +6,16 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
+use super::answer::{contains, head_of, insert, is_websocket, joined, respond};
 use super::compress;
-use super::options::{Forbidden, Options};
+use super::error::{Error, refuse};
+use super::options::{ConnectionError, Forbidden, Options};
+use super::query::Query;
 use super::script::Scripts;
 use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{
@@ -21,7 +24,6 @@ use crate::shard::call::{
 use crate::shard::handshake::{Handshake, Via};
 use crate::wire::coding;
 use crate::wire::cors;
-use crate::wire::http::{HEADERS_MAX, query_value};
 
 /// The way to the sessions, from a core or from outside.
 pub(crate) trait Port {
@@ -35,104 +37,6 @@ pub(crate) enum Served {
     TakeOver(Response<Bytes>, Takeover),
     /// The connection is to be cut.
     Cut,
-}
-
-/// Errors of Engine.IO: the code and its message, as every client knows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Error {
-    TransportUnknown,
-    SessionUnknown,
-    BadMethod,
-    BadRequest,
-    Forbidden(Option<String>),
-    UnsupportedVersion,
-}
-
-impl Error {
-    fn code(&self) -> u8 {
-        match self {
-            Error::TransportUnknown => 0,
-            Error::SessionUnknown => 1,
-            Error::BadMethod => 2,
-            Error::BadRequest => 3,
-            Error::Forbidden(_) => 4,
-            Error::UnsupportedVersion => 5,
-        }
-    }
-
-    pub(crate) fn message(&self) -> &str {
-        match self {
-            Error::TransportUnknown => "Transport unknown",
-            Error::SessionUnknown => "Session ID unknown",
-            Error::BadMethod => "Bad handshake method",
-            Error::BadRequest => "Bad request",
-            Error::Forbidden(Some(message)) => message,
-            Error::Forbidden(None) => "Forbidden",
-            Error::UnsupportedVersion => "Unsupported protocol version",
-        }
-    }
-
-    fn status(&self) -> StatusCode {
-        match self {
-            Error::Forbidden(_) => StatusCode::FORBIDDEN,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-}
-
-/// What the query of a request says.
-pub(crate) struct Query {
-    transport: Transport,
-    sid: Option<Box<str>>,
-    /// `None`: neither 3 nor 4 as this server has it.
-    revision: Option<Revision>,
-    base64_only: bool,
-}
-
-impl Query {
-    /// Reads it, which is the first check.
-    pub(crate) fn read(query: &str, options: &Options) -> Result<Query, Error> {
-        let transport = match query_value(query, "transport").as_deref() {
-            Some("polling") if options.polling => Transport::Polling,
-            Some("websocket") if options.websocket => Transport::WebSocket,
-            _ => return Err(Error::TransportUnknown),
-        };
-        let revision = match query_value(query, "EIO").as_deref() {
-            Some("4") => Some(Revision::V4),
-            _ if options.allow_eio3 => Some(Revision::V3),
-            _ => None,
-        };
-        let sid = query_value(query, "sid").filter(|sid| !sid.is_empty());
-        Ok(Query {
-            transport,
-            sid: sid.map(|sid| sid.into()),
-            revision,
-            base64_only: query_value(query, "b64").is_some_and(|b64| !b64.is_empty()),
-        })
-    }
-
-    /// The checks of a request that opens a session; `is_upgrade`: it asks for a WebSocket.
-    pub(crate) fn check_opening(&self, method: &str, is_upgrade: bool) -> Result<(), Error> {
-        if method != "GET" {
-            Err(Error::BadMethod)
-        } else if is_upgrade != (self.transport == Transport::WebSocket) {
-            Err(Error::BadRequest)
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(crate) fn sid(&self) -> Option<&str> {
-        self.sid.as_deref()
-    }
-
-    pub(crate) fn revision(&self) -> Result<Revision, Error> {
-        self.revision.ok_or(Error::UnsupportedVersion)
-    }
-
-    pub(crate) fn base64_only(&self) -> bool {
-        self.base64_only
-    }
 }
 
 /// One request for Engine.IO.
@@ -171,7 +75,16 @@ impl<P: Port> Request<'_, P> {
         };
         match served {
             Ok(served) => served.with(headers),
-            Err(error) => Served::Answer(refuse(&error, is_upgrade)).with(headers),
+            Err(error) => {
+                if let Some(hook) = &self.options.hooks.connection_error {
+                    hook(&ConnectionError {
+                        code: error.code(),
+                        message: error.message(),
+                        request: &self.handshake(),
+                    });
+                }
+                Served::Answer(refuse(&error, is_upgrade)).with(headers)
+            }
         }
     }
 
@@ -575,104 +488,4 @@ fn refused(answer: Option<Answer>) -> Result<Served, Error> {
         Some(Answer::Refused(Refused::Cut)) => Ok(Served::Cut),
         _ => Err(Error::SessionUnknown),
     }
-}
-
-/// The answer that an error is. Node answers 400 to every upgrade that it refuses.
-pub(crate) fn refuse(error: &Error, is_upgrade: bool) -> Response<Bytes> {
-    if is_upgrade {
-        let body = Bytes::copy_from_slice(error.message().as_bytes());
-        let mut response = respond(StatusCode::BAD_REQUEST, Some("text/html"), body);
-        insert(response.headers_mut(), "connection", b"close");
-        return response;
-    }
-    let body = serde_json::json!({ "code": error.code(), "message": error.message() });
-    let body = Bytes::from(body.to_string());
-    respond(error.status(), Some("application/json"), body)
-}
-
-pub(crate) fn respond(
-    status: StatusCode,
-    content_type: Option<&'static str>,
-    body: Bytes,
-) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    if let Some(content_type) = content_type {
-        insert(
-            response.headers_mut(),
-            "content-type",
-            content_type.as_bytes(),
-        );
-    }
-    response
-}
-
-/// What is no header line is left out: configuration and hooks were checked before.
-pub(crate) fn insert(headers: &mut HeaderMap, name: &str, value: &[u8]) {
-    if let (Ok(name), Ok(value)) = (
-        HeaderName::from_bytes(name.as_bytes()),
-        HeaderValue::from_bytes(value),
-    ) {
-        headers.insert(name, value);
-    }
-}
-
-pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
-    headers.get_all(header::UPGRADE).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-    })
-}
-
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
-    let values: Vec<&[u8]> = headers
-        .get_all(name)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    (!values.is_empty()).then(|| values.join(&b","[..]))
-}
-
-fn contains(text: &[u8], what: &[u8]) -> bool {
-    text.windows(what.len()).any(|window| window == what)
-}
-
-/// The head of a request as it may have been sent: what [`Handshake`] keeps and the handshake of a WebSocket is checked by.
-fn head_of(parts: &http::request::Parts) -> Vec<u8> {
-    write_head(&parts.method, &parts.uri, parts.version, &parts.headers)
-}
-
-pub(crate) fn head_of_request<B>(request: &http::Request<B>) -> Vec<u8> {
-    write_head(
-        request.method(),
-        request.uri(),
-        request.version(),
-        request.headers(),
-    )
-}
-
-fn write_head(
-    method: &Method,
-    uri: &http::Uri,
-    version: http::Version,
-    headers: &HeaderMap,
-) -> Vec<u8> {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let version = match version {
-        http::Version::HTTP_10 => "HTTP/1.0",
-        _ => "HTTP/1.1",
-    };
-    let mut head = Vec::with_capacity(512);
-    for piece in [method.as_str(), " ", target, " ", version, "\r\n"] {
-        head.extend_from_slice(piece.as_bytes());
-    }
-    for (name, value) in headers.iter().take(HEADERS_MAX) {
-        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(piece);
-        }
-    }
-    head.extend_from_slice(b"\r\n");
-    head
 }

@@ -1,8 +1,10 @@
 //! The user's own service, for requests that are nobody else's.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::Scheme;
@@ -30,9 +32,11 @@ impl Fallback {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<BoxError>,
     {
+        let service = Arc::new(service);
         Fallback(Box::new(move |request| {
-            let mut service = service.clone();
+            let service = service.clone();
             Box::pin(async move {
+                let mut service = S::clone(&service);
                 std::future::poll_fn(|cx| service.poll_ready(cx))
                     .await
                     .map_err(Into::into)?;
@@ -50,10 +54,12 @@ impl Fallback {
         mut request: Request<Incoming>,
         from: &Peer,
     ) -> Result<Response<Body>, Cut> {
+        let extensions = request.extensions_mut();
+        extensions.insert(local.server());
         if let Some(address) = from.via.peer {
-            request.extensions_mut().insert(address);
+            extensions.insert(address);
         }
-        request.extensions_mut().insert(if from.via.is_secure {
+        extensions.insert(if from.via.is_secure {
             Scheme::HTTPS
         } else {
             Scheme::HTTP
@@ -122,7 +128,13 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        // As for a handler: a panic ends the answer, and with it the connection.
+        catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx))).unwrap_or_else(
+            |panic| {
+                task::log_panic(&*panic);
+                std::task::Poll::Ready(Some(Err(Box::new(Cut))))
+            },
+        )
     }
 
     fn is_end_stream(&self) -> bool {

@@ -36,12 +36,26 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
+/// A request for Engine.IO that was refused; see [`Builder::on_connection_error`](crate::Builder::on_connection_error).
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ConnectionError<'a> {
+    /// Engine.IO's code: 0 transport unknown, 1 session unknown, 2 bad method, 3 bad request, 4 forbidden, 5 unsupported version.
+    pub code: u8,
+    /// What the client is told.
+    pub message: &'a str,
+    /// The request.
+    pub request: &'a Handshake,
+}
+
 /// The future of a gate.
 pub(crate) type Asked = Pin<Box<dyn Future<Output = Result<(), Forbidden>> + Send>>;
 /// Lets clients in or refuses them.
 pub(crate) type Gate = Box<dyn Fn(Handshake) -> Asked + Send + Sync>;
 /// Adds headers to answers.
 pub(crate) type Hook = Box<dyn Fn(&Handshake, &mut HeaderMap) + Send + Sync>;
+/// Hears of refusals.
+pub(crate) type Refusals = Box<dyn Fn(&ConnectionError<'_>) + Send + Sync>;
 /// Chooses names for sessions.
 pub(crate) type Namer = Box<dyn Fn(&Handshake) -> Option<String> + Send + Sync>;
 
@@ -66,6 +80,7 @@ pub(crate) struct Hooks {
     pub(crate) initial_headers: Option<Hook>,
     pub(crate) headers: Option<Hook>,
     pub(crate) namer: Option<Namer>,
+    pub(crate) connection_error: Option<Refusals>,
 }
 
 impl Options {

@@ -11,8 +11,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use sha1::{Digest, Sha1};
 
+use super::answer::{insert, respond};
 use super::compress::{deflate, gzip};
-use super::engine::{insert, respond};
 use crate::wire::coding::{self, Coding};
 
 /// Names that are served; each may have a source map beside it.

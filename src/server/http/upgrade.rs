@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 
-use super::engine::insert;
+use super::answer::insert;
 use crate::wire::handshake::{self, Refusal, Upgrade};
 use crate::wire::http::{NO_HEADERS, Request};
 

@@ -325,15 +325,17 @@ impl Engine {
             return Flow::Continue;
         };
         poller.push = None;
-        if let Some(connection) = poller.probe.take() {
-            cx.hall.command(Command::DropProbe { connection });
-        }
         let in_good_order = matches!(
             reason,
             DisconnectReason::ForcedClose
                 | DisconnectReason::ForcedServerClose
                 | DisconnectReason::ServerNamespaceDisconnect
         );
+        // A client whose probe was answered polls no more: its WebSocket takes over, and hears the last words.
+        let takes_over = in_good_order && self.session.releases_polls();
+        if !takes_over && let Some(connection) = poller.probe.take() {
+            cx.hall.command(Command::DropProbe { connection });
+        }
         if in_good_order {
             poller.closing = true;
             return Flow::Finish;

@@ -172,7 +172,19 @@ impl Engine {
     }
 
     /// From here on this WebSocket carries the session. A GET that is still held is released; a POST that has not ended is broken off.
-    pub(crate) fn upgrade<A: Application>(&mut self, machine: WebSocket, cx: &Context<'_, A>) {
+    /// A session that has ended meanwhile closes it behind what it still has to say.
+    pub(crate) fn upgrade<A: Application>(
+        &mut self,
+        key: ConnKey,
+        mut machine: WebSocket,
+        cx: &Context<'_, A>,
+    ) {
+        if self.is_closing() {
+            let limits = &cx.settings.transport;
+            if let Some(frame) = machine.close(cx.now_ms, limits, CloseCode::NO_STATUS, "") {
+                cx.hall.write(key, &[&frame]);
+            }
+        }
         self.probed();
         self.resumed();
         self.session.upgrade(cx.now_ms, &cx.settings.heartbeat);

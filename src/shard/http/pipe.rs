@@ -1,13 +1,11 @@
 //! The ends of the pipe between the shard and hyper, and the clock that hyper is given.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -28,9 +26,45 @@ pub(super) struct Pipe {
     pub(super) is_full: bool,
     /// The connection is not read from, because of `input`.
     pub(super) paused: bool,
+    /// The answer that is written is the last, a 101: there is room for it, since hyper would lose what it has not written by then.
+    pub(super) is_last: bool,
+    /// Whoever has upgraded the connection reads and writes, when it likes, and perhaps on another thread.
+    pub(super) is_given: bool,
+    /// Nobody takes what is written any more.
+    pub(super) is_gone: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// Both sides have it. Until the connection is upgraded by the user's own service, both are on one core, and the lock is always free.
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Pipe>>);
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Pipe> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the other side been dropped?
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl Pipe {
+    /// Whoever reads or writes by itself and can go on: to be woken when the pipe is not locked any more.
+    pub(super) fn waiting(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        let can_read = !self.input.is_empty() || self.finished;
+        let can_write = self.room > 0 || self.is_gone;
+        let reader = self.reader.take_if(|_| can_read);
+        let writer = self.writer.take_if(|_| can_write);
+        reader.into_iter().chain(writer)
+    }
+
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.writer.is_some()
+    }
+
     pub(super) fn begin(&mut self, room: usize) {
         self.room = room;
         self.is_full = false;
@@ -47,23 +81,48 @@ impl Pipe {
     }
 }
 
-/// hyper's side.
-pub(super) struct End(pub(super) Rc<RefCell<Pipe>>);
+/// hyper's side; or that of whoever has upgraded the connection.
+pub(super) struct End {
+    pipe: Shared,
+    /// Has the shard look at its side.
+    shard: Waker,
+}
+
+impl End {
+    pub(super) fn new(pipe: Shared, shard: Waker) -> Self {
+        End { pipe, shard }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // The shard looks whether this side is gone, so that has to be true first.
+        drop(std::mem::take(&mut self.pipe));
+        self.shard.wake_by_ref();
+    }
+}
+
+/// Whoever fills the pipe polls hyper, which needs no waker; so a waker is mostly the one that is there.
+fn wait(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
 
 impl rt::Read for End {
     fn poll_read(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let pipe = &mut *self.0.borrow_mut();
+        let pipe = &mut *self.pipe.lock();
         if pipe.input.is_empty() {
-            // Whoever fills the pipe polls hyper: no waker is needed.
-            return if pipe.finished {
-                Poll::Ready(Ok(()))
-            } else {
-                Poll::Pending
-            };
+            if pipe.finished {
+                return Poll::Ready(Ok(()));
+            }
+            wait(&mut pipe.reader, cx);
+            return Poll::Pending;
         }
         let len = pipe.input.len().min(buf.remaining());
         buf.put_slice(&pipe.input[..len]);
@@ -72,6 +131,9 @@ impl rt::Read for End {
             // An idle connection holds no buffer.
             pipe.input = BytesMut::new();
         }
+        if pipe.is_given && pipe.paused {
+            self.shard.wake_by_ref();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -79,17 +141,28 @@ impl rt::Read for End {
 impl rt::Write for End {
     fn poll_write(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let pipe = &mut *self.0.borrow_mut();
-        let len = bytes.len().min(pipe.room);
+        let pipe = &mut *self.pipe.lock();
+        if pipe.is_gone {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let len = if pipe.is_last {
+            bytes.len()
+        } else {
+            bytes.len().min(pipe.room)
+        };
         if len == 0 && !bytes.is_empty() {
             pipe.is_full = true;
+            wait(&mut pipe.writer, cx);
             return Poll::Pending;
         }
-        pipe.room -= len;
+        pipe.room = pipe.room.saturating_sub(len);
         pipe.output.extend_from_slice(&bytes[..len]);
+        if pipe.is_given {
+            self.shard.wake_by_ref();
+        }
         Poll::Ready(Ok(len))
     }
 
