@@ -14,16 +14,16 @@ use super::command::Command;
 use super::dialect::Dialect;
 use super::engine::Engine;
 use super::engine::probing::Probing;
-use super::hall::{Hall, SocketKey};
-use super::handshake::Handshake;
+use super::hall::Hall;
 use super::http::{Http, Progress};
 use super::opening::{Opened, Opening};
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Pool};
+use super::plain::Plain;
 use super::secure::Secure;
 use super::settings::Settings;
 use crate::proto::reason::DisconnectReason;
-use crate::proto::websocket::{Expiry, Input, Output, Role, Timeout, WebSocket};
 use crate::reactor::{ConnKey, Descriptor};
+use crate::room::turn::Piece;
 use crate::wire::close::CloseCode;
 
 /// What a connection may use while it handles something.
@@ -85,12 +85,6 @@ pub(super) enum Phase {
 pub(crate) struct Move {
     pub(crate) takeover: Takeover,
     pub(crate) bytes: Vec<u8>,
-}
-
-/// A plain WebSocket.
-pub(crate) struct Plain {
-    pub(crate) machine: WebSocket,
-    pub(crate) socket: SocketKey,
 }
 
 /// Why nothing is read from a connection: for unsent output, or because the application asked.
@@ -199,6 +193,19 @@ impl Connection {
         self.outbound
             .as_ref()
             .map_or(0, |outbound| outbound.bytes())
+    }
+
+    /// Adds what it was told to what waits, in the form that its client wants. For a poll there is another one, made later.
+    pub(crate) fn add_to<'a>(
+        &self,
+        outbound: &mut Outbound,
+        pieces: impl Iterator<Item = Piece<'a>>,
+        pool: &mut Pool,
+    ) {
+        match self.dialect.filter(|_| self.descriptor.is_some()) {
+            Some(dialect) => dialect.extend(outbound, pieces, pool),
+            None => outbound.extend(pieces, pool),
+        }
     }
 
     /// May anything be sent that is marked for it?
@@ -525,78 +532,6 @@ impl Connection {
                 Flow::Finish
             }
             Phase::Moving(_) | Phase::Over => Flow::Continue,
-        }
-    }
-}
-
-impl Plain {
-    /// A WebSocket that is open from now on: `first` is the answer that says so, if that is not on its way already.
-    pub(crate) fn open<A: Application>(
-        key: ConnKey,
-        number: usize,
-        scope: &std::sync::Arc<str>,
-        handshake: &Handshake,
-        first: &[u8],
-        cx: &Context<'_, A>,
-    ) -> Option<Plain> {
-        let (socket, id) = cx.hall.seat(key, scope)?;
-        if !first.is_empty() {
-            cx.hall.write(key, &[first]);
-        }
-        let mut machine = WebSocket::new(Role::Server);
-        machine.open(cx.now_ms, &cx.settings.websocket);
-        cx.app.websocket_opened(number, socket, id, handshake);
-        Some(Plain { machine, socket })
-    }
-
-    fn handle_input<A: Application>(
-        &mut self,
-        key: ConnKey,
-        bytes: &mut [u8],
-        cx: &Context<'_, A>,
-    ) -> Flow {
-        let mut input = Input::new(bytes);
-        while let Some(output) = self
-            .machine
-            .next(cx.now_ms, &cx.settings.websocket, &mut input)
-        {
-            match output {
-                Output::Message { kind, payload } => {
-                    cx.app.websocket_message(self.socket, kind, payload)
-                }
-                Output::Transmit(frame) => cx.hall.write(key, &[&frame]),
-                Output::Closed {
-                    code,
-                    reason,
-                    reply,
-                    ..
-                } => {
-                    cx.app.websocket_closed(self.socket, code, reason);
-                    if let Some(frame) = reply {
-                        cx.hall.write(key, &[&frame]);
-                    }
-                    return Flow::Finish;
-                }
-            }
-        }
-        Flow::Continue
-    }
-
-    fn handle_timeout<A: Application>(&mut self, key: ConnKey, cx: &Context<'_, A>) -> Flow {
-        match self
-            .machine
-            .handle_timeout(cx.now_ms, &cx.settings.websocket)
-        {
-            Timeout::Nothing => Flow::Continue,
-            Timeout::Transmit(frame) => {
-                cx.hall.write(key, &[&frame]);
-                Flow::Continue
-            }
-            Timeout::Expired(Expiry::NoPong | Expiry::NoClose) => {
-                cx.app
-                    .websocket_closed(self.socket, CloseCode::ABNORMAL, "");
-                Flow::Abort
-            }
         }
     }
 }

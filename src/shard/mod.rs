@@ -31,6 +31,7 @@ pub(crate) mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+pub(crate) mod plain;
 pub(crate) mod secure;
 mod session;
 mod sessions;

@@ -4,9 +4,10 @@
 //! What can be decided here and now is: a connection storm of WebSockets costs no HTTP server. A head that is none is refused here, too.
 
 use super::application::{Application, Door};
-use super::connection::{Context, Flow, Plain};
+use super::connection::{Context, Flow};
 use super::engine::Engine;
 use super::handshake::{Handshake, Via};
+use super::plain::Plain;
 use crate::reactor::ConnKey;
 use crate::wire::Status;
 use crate::wire::handshake::{self, Refusal};

@@ -97,18 +97,15 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     continue;
                 }
                 let idle = connection.descriptor.filter(|_| !connection.send_submitted);
-                let dialect = connection.dialect;
                 let Some(descriptor) = idle else {
-                    let outbound = connection.outbound.get_or_insert_default();
-                    if outbound.bytes() >= settings.outbound_hard {
+                    if connection.unsent() >= settings.outbound_hard {
                         counters.cut_slow += 1;
                         failed.push(key);
                         continue;
                     }
-                    match dialect.filter(|_| connection.descriptor.is_some()) {
-                        Some(dialect) => dialect.extend(outbound, turn.pieces(marked), pool),
-                        None => outbound.extend(turn.pieces(marked), pool),
-                    }
+                    let mut outbound = connection.outbound.take().unwrap_or_default();
+                    connection.add_to(&mut outbound, turn.pieces(marked), pool);
+                    connection.outbound = Some(outbound);
                     if connection.descriptor.is_none() {
                         polled.push(key);
                     }
@@ -118,10 +115,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     }
                     continue;
                 };
-                match dialect {
-                    Some(dialect) => dialect.extend(scratch, turn.pieces(marked), pool),
-                    None => scratch.extend(turn.pieces(marked), pool),
-                }
+                connection.add_to(scratch, turn.pieces(marked), pool);
                 let buffer = connection.next_buffer_of(Some(&mut *scratch), pool);
                 if connection.is_broken() {
                     failed.push(key);

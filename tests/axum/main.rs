@@ -2,6 +2,7 @@
 #![allow(
     missing_docs,
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     reason = "a test; whatever the client cannot do is a failed one"
 )]
 
