@@ -93,6 +93,31 @@ fn what_is_said_meanwhile_goes_over_one_of_both_once_and_in_order() {
     });
 }
 
+/// Clients that cannot read binary bodies on polling (`b64=1`) still read binary frames, and the other way round.
+#[test]
+fn each_transport_says_by_itself_whether_it_takes_binary() {
+    on_cores(&Setup::default(), |bed, layout| {
+        for (polling, websocket, wanted) in [
+            ("&b64=1", "", Frame::Binary(vec![1, 2, 3, 4])),
+            ("", "&b64=1", Frame::Text("bAQIDBA==".to_owned())),
+        ] {
+            let mut session = Session::open_at(bed, &format!("{ENGINE}{polling}"), layout);
+            let target = session.websocket_target().replace("&b64=1", "");
+            let mut carrier = bed.connect_to(layout.websocket);
+            carrier.upgrade(&format!("{target}{websocket}"));
+            carrier.say("2probe");
+            carrier.hear_all(["3probe"]);
+            // One that has waited for a poll, and one of later.
+            session.push("4bin");
+            carrier.say("5");
+            carrier.say("4bin");
+            for _ in 0..2 {
+                assert_eq!(carrier.hear(), wanted, "{polling} {websocket}");
+            }
+        }
+    });
+}
+
 #[test]
 fn no_probe_is_needed() {
     on_cores(&Setup::default(), |bed, layout| {
