@@ -1,4 +1,4 @@
-//! The server that `tests/interop/features.test.mjs` talks to with the official client: the server asks, addresses
+//! The server that `tests/interop/features.test.mjs` (and `eio3.test.mjs`, with clients of Socket.IO 2) talks to with the official client: the server asks, addresses
 //! some and leaves out others, and parts from clients in every way.
 //!
 //! ```text
@@ -89,6 +89,7 @@ fn program(namespace: Namespace) -> Namespace {
         })
         .on("rooms", |socket: Socket| sorted_rooms(&socket))
         .on("core", |socket: Socket| socket.core())
+        .on("who-am-i", |socket: Socket| Data(Presence::of(&socket)))
         .on(
             "burst-bin",
             |socket: Socket, Data((count, size)): Data<(usize, usize)>| {
@@ -134,6 +135,22 @@ fn sorted_rooms(socket: &Socket) -> Vec<String> {
     let mut rooms = socket.rooms();
     rooms.sort_unstable();
     rooms
+}
+
+/// What the server knows of a client.
+#[derive(Serialize)]
+struct Presence {
+    id: String,
+    auth: serde_json::Value,
+}
+
+impl Presence {
+    fn of(socket: &Socket) -> Self {
+        Presence {
+            id: socket.id().to_string(),
+            auth: socket.auth().unwrap_or_default(),
+        }
+    }
 }
 
 type Question = (String, Arguments, u64);
@@ -289,12 +306,16 @@ enum Port {
     AxumBehindBuffers,
 }
 
-/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--port ringhall|axum|buffers`.
+/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--port ringhall|axum|buffers`.
 fn options() -> Result<Options, Box<dyn Error>> {
     let mut options = Options::default();
     let config = &mut options.config;
     let mut words = std::env::args().skip(1);
     while let Some(option) = words.next() {
+        if option == "--allow-eio3" {
+            config.allow_eio3 = true;
+            continue;
+        }
         let value = words
             .next()
             .ok_or_else(|| format!("{option} needs a value"))?;

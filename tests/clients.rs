@@ -79,6 +79,18 @@ fn engine() {
     node_suite("engine");
 }
 
+/// Clients of Socket.IO 2 and Engine.IO 3.
+#[test]
+fn eio3() {
+    node_suite("eio3");
+}
+
+#[test]
+fn eio3_in_a_browser() {
+    set_up("browser");
+    node_suite("eio3-browser");
+}
+
 #[test]
 fn upgrade() {
     node_suite("upgrade");

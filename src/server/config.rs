@@ -52,7 +52,27 @@ pub struct Config {
     pub initial_packet: Option<String>,
     /// Whether the client script is served below Socket.IO's path; see [`Builder::client_dir`](crate::Builder::client_dir). Default: true.
     pub serve_client: bool,
-    /// Whether clients of Socket.IO 2 (Engine.IO 3) are served, too. Default: false.
+    /// Whether clients of Socket.IO 2 (Engine.IO 3) are served, too: all that do not say `EIO=4`. Default: false.
+    ///
+    /// They share namespaces, rooms and events with clients of today, text and binary, on polling and WebSocket. What differs:
+    /// - They are in the main namespace from the start. To another one they come with a query and no `auth`:
+    ///   [`Socket::auth`](crate::Socket::auth) has its parameters, each a string. Why they are refused they are told as a message alone.
+    /// - It is they who ping. One that is silent for `ping_interval` and `ping_timeout` together is disconnected.
+    /// - **Socket ids**: they are not told [`Socket::id`](crate::Socket::id), and take the session's name for it; in the namespace `/chat`, that
+    ///   with `/chat#` before it. Each is in a room so named, so that [`to`](crate::Server::to) with either id reaches it. The room is one of its
+    ///   [`rooms`](crate::Socket::rooms), and counts. Who knows a session's name can speak in its place: do not
+    ///   hand such an id on to other clients.
+    ///
+    /// ```
+    /// use ringhall::{Config, Data, Server, Socket};
+    ///
+    /// let builder = Server::builder()
+    ///     .config(Config { allow_eio3: true, ..Config::default() })
+    ///     .on("tell", |socket: Socket, Data((id, text)): Data<(String, String)>| {
+    ///         socket.to(&id).emit("told", text); // whichever id its client has sent us
+    ///     });
+    /// # let _ = builder;
+    /// ```
     pub allow_eio3: bool,
     /// The longest message on a plain WebSocket, in bytes; a longer one is refused with close code 1009. Default: 16 MiB.
     ///

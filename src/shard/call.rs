@@ -112,7 +112,11 @@ pub(crate) enum Takeover {
     /// A session that begins on a WebSocket.
     Engine(Box<Opening>),
     /// The WebSocket that is to take over this session.
-    Probe { sid: Box<str> },
+    Probe {
+        sid: Box<str>,
+        /// The client takes no binary frames on it (`b64=1`), whatever it takes on polling.
+        base64_only: bool,
+    },
 }
 
 impl Takeover {
@@ -181,7 +185,7 @@ impl Call {
         match self {
             Call::Session { sid, .. } | Call::BrokenOff { sid, .. } => Some(sid),
             Call::Adopt(adopted) => match &adopted.takeover {
-                Takeover::Probe { sid } => Some(sid),
+                Takeover::Probe { sid, .. } => Some(sid),
                 Takeover::Plain { .. } | Takeover::Engine(_) => None,
             },
             Call::Open(..) => None,

@@ -329,8 +329,8 @@ impl Connection {
             Takeover::Engine(opening) => {
                 Engine::open_on_websocket(key, Vec::new(), *opening, cx).map(Phase::Engine)
             }
-            Takeover::Probe { sid } if cx.hall.is_home_of(&sid) => {
-                let probing = Probing::new(sid, bytes, cx);
+            Takeover::Probe { sid, base64_only } if cx.hall.is_home_of(&sid) => {
+                let probing = Probing::new(sid, base64_only, bytes, cx);
                 self.phase = Phase::Probing(Box::new(probing));
                 return Flow::Probe;
             }

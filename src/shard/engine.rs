@@ -39,7 +39,7 @@ pub(crate) struct Engine {
     sid: Box<str>,
     session: Session,
     revision: Revision,
-    /// The client takes no binary frames (`b64=1`).
+    /// On its transport, the client takes no binary frames or bodies (`b64=1`).
     base64_only: bool,
     carrier: Carrier,
     upper: Upper,

@@ -162,6 +162,14 @@ impl Connection {
         matches!(&self.phase, Phase::Engine(engine) if is_there && engine.is_probed_by(probe))
     }
 
+    /// What waits for polls is to be written for the WebSocket that takes over: it may take binary messages in another form than they.
+    pub(super) fn write_for_websocket(&mut self, base64_only: bool) {
+        if let Phase::Engine(engine) = &mut self.phase {
+            engine.set_base64_only(base64_only);
+            self.dialect = engine.dialect();
+        }
+    }
+
     /// The session is carried by this WebSocket from now on.
     pub(super) fn upgrade<A: Application>(
         &mut self,

@@ -170,6 +170,9 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             return self.abort(probe);
         };
         let mut bytes = probing.bytes;
+        if let Some(connection) = self.connections.get_mut(session) {
+            connection.write_for_websocket(probing.base64_only);
+        }
         self.rename(probe, session, descriptor);
         let cx = Context {
             app: &self.app,

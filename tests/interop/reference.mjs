@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// The same programs as `ringhall` (--program lobby) and `examples/interop.rs` (--program interop), on Node's own
-// socket.io and ws. `npm run reference` runs every suite against it: what passes there is Socket.IO's behaviour and
+// The same programs as `ringhall` (--program lobby) and `examples/interop.rs` (--program interop), each with `examples/engine_echo.rs` beside
+// it, on Node's own socket.io, engine.io and ws. `npm run reference` runs every suite against it: what passes there is Socket.IO's behaviour and
 // not ours by accident.
 
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { parseArgs } from 'node:util';
+import * as engine from 'engine.io';
 import { Server } from 'socket.io';
 import { WebSocketServer } from 'ws';
 
@@ -17,6 +18,7 @@ const { values: options } = parseArgs({
     'max-message': { type: 'string', default: String(16 * 1024 * 1024) },
     'ping-interval': { type: 'string', default: '25000' },
     'ping-timeout': { type: 'string', default: '20000' },
+    'allow-eio3': { type: 'boolean', default: false },
   },
 });
 
@@ -26,11 +28,16 @@ const web = http.createServer((request, response) => {
   return response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page);
 });
 
-const io = new Server(web, {
+const sessions = {
   destroyUpgrade: false,
   pingInterval: Number(options['ping-interval']),
   pingTimeout: Number(options['ping-timeout']),
-});
+  allowEIO3: options['allow-eio3'],
+};
+const io = new Server(web, sessions);
+
+const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
+bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
 
 const echo = new WebSocketServer({ noServer: true, maxPayload: Number(options['max-message']) });
 echo.on('connection', (connection) => {
@@ -39,7 +46,7 @@ echo.on('connection', (connection) => {
 });
 web.on('upgrade', (request, stream, head) => {
   const { pathname } = new URL(request.url, 'http://reference');
-  if (pathname.startsWith('/socket.io/')) return;
+  if (/^\/(socket|engine)\.io\//.test(pathname)) return;
   if (pathname !== '/echo') return void stream.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
   echo.handleUpgrade(request, stream, head, (connection) => echo.emit('connection', connection));
 });
@@ -103,6 +110,7 @@ function interop(socket) {
   });
   socket.on('emit-op', (spec, ack) => { emitOp(socket, spec); ack?.({ ok: true }); });
   socket.on('disconnect-me', (close) => socket.disconnect(close));
+  socket.on('who-am-i', (ack) => ack({ id: socket.id, auth: socket.handshake.auth }));
   socket.on('log', (id, ack) => ack(log.get(id) ?? []));
 }
 
@@ -114,7 +122,7 @@ if (options.program === 'lobby') {
 }
 
 function shutDown() {
-  for (const session of Object.values(io.engine.clients)) {
+  for (const session of [...Object.values(io.engine.clients), ...Object.values(bare.clients)]) {
     if (session.transport.name === 'websocket') session.transport.socket.close(1001);
     else session.close(true);
   }

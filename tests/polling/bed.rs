@@ -3,7 +3,7 @@
 //! The program, on the path `/engine.io`, which speaks Engine.IO alone. Messages it knows are orders: `burst N` has it say `0` to `N-1`, `big N` a
 //! text of so many `x`, `bin` the bytes 1, 2, 3, 4; `close` has it close the session; `log` has it say how sessions ended, as a JSON array of
 //! `WHO REASON`, where `WHO` is that parameter of the request that opened the session; `note TEXT` adds
-//! a line to that. It sends back every other one.
+//! a line to that, and a request that is refused the line `refused-WHO CODE`. It sends back every other one.
 //!
 //! On `/socket.io`, events: `echo` is acknowledged with its argument; `burst` N emits `n` 0 to N-1; `volatile` emits `v`, if that can be said at
 //! once, and `said`, which can wait; `leave` disconnects, with its argument as `close`; `log` is acknowledged with how sockets ended, `ID REASON`.
@@ -32,6 +32,7 @@ pub(crate) struct Setup {
     pub(crate) upgrade_timeout_ms: u64,
     pub(crate) connect_timeout_ms: u64,
     pub(crate) handshake_timeout_ms: u64,
+    pub(crate) keep_alive_ms: u64,
     pub(crate) ping_interval_ms: u64,
     pub(crate) ping_timeout_ms: u64,
     pub(crate) max_payload: usize,
@@ -46,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) hooks: bool,
     /// Sessions are named by the parameter `name`.
     pub(crate) names: bool,
+    /// What every session is told first.
+    pub(crate) initial_packet: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -57,6 +60,7 @@ impl Default for Setup {
             upgrade_timeout_ms: 60_000,
             connect_timeout_ms: 60_000,
             handshake_timeout_ms: 60_000,
+            keep_alive_ms: 60_000,
             // No test has to expect a ping that did not ask for one.
             ping_interval_ms: 120_000,
             ping_timeout_ms: 120_000,
@@ -69,6 +73,7 @@ impl Default for Setup {
             gate: false,
             hooks: false,
             names: false,
+            initial_packet: None,
         }
     }
 }
@@ -139,8 +144,10 @@ impl Setup {
                 "httpCompression": self.compression.map_or(json!(false), |threshold| json!({ "threshold": threshold })),
                 "allowEIO3": self.allow_eio3,
                 "addTrailingSlash": self.trailing_slash,
+                "initialPacket": self.initial_packet,
             },
             "headersTimeout": self.handshake_timeout_ms,
+            "keepAliveTimeout": self.keep_alive_ms,
             "gate": self.gate,
             "hooks": self.hooks,
             "names": self.names,

@@ -277,3 +277,62 @@ fn browsers_that_guess_are_told_not_to() {
     }
     assert!(is_node() || bed.connect().get("/").header("x-xss-protection").is_none());
 }
+
+#[test]
+fn the_application_hears_of_refusals() {
+    let bed = gate();
+    let session = Session::open(&bed);
+    let who = |name: &str| format!("who={name}");
+    let own = session.target().replace(&who(&session.who), "");
+    for (name, method, query, headers, code) in [
+        ("transport", "GET", "EIO=4&transport=tobi", "", 0),
+        ("websocket", "GET", "EIO=4&transport=tobi", UPGRADE, 0),
+        ("session", "GET", "EIO=4&transport=polling&sid=tobi", "", 1),
+        (
+            "taken",
+            "GET",
+            "EIO=4&transport=websocket&sid=tobi",
+            UPGRADE,
+            1,
+        ),
+        ("method", "POST", "EIO=4&transport=polling", "", 2),
+        ("plain", "GET", "EIO=4&transport=websocket", "", 3),
+        ("forbidden", "GET", "EIO=4&transport=polling&forbid", "", 4),
+        (
+            "shut",
+            "GET",
+            "EIO=4&transport=websocket&forbid=no",
+            UPGRADE,
+            4,
+        ),
+        ("version", "GET", "EIO=5&transport=polling", "", 5),
+    ] {
+        let target = format!("/engine.io/?{query}&{}", who(name));
+        let answer = bed.connect().ask(request(method, &target, headers));
+        assert!(matches!(answer.status, 400 | 403), "{name}: {answer:?}");
+        assert_eq!(bed.reason_of(&format!("refused-{name}")), code.to_string());
+    }
+    let wrong = own.replace("EIO=4", "EIO=3").replace("?", "?who=revision&");
+    assert_eq!(bed.connect().get(&wrong).status, 400);
+    assert_eq!(bed.reason_of("refused-revision"), "3");
+}
+
+#[test]
+fn a_first_packet_stands_behind_the_open_packet() {
+    let bed = Bed::start(&Setup {
+        initial_packet: Some("welcome"),
+        ..Setup::default()
+    });
+    let opened = bed.connect().get(crate::bed::ENGINE);
+    assert!(opened.text().starts_with("0{"), "{opened:?}");
+    let packets: Vec<&str> = opened.text().split('\x1e').collect();
+    assert_eq!(packets[1..], ["4welcome"]);
+    let mut websocket = bed.connect();
+    websocket.upgrade(crate::bed::ENGINE_WEBSOCKET);
+    let open = websocket.hear();
+    assert!(
+        matches!(&open, crate::wire::Frame::Text(open) if open.starts_with("0{")),
+        "{open:?}"
+    );
+    websocket.hear_all(["4welcome"]);
+}

@@ -214,3 +214,27 @@ fn a_request_behind_a_held_get_waits() {
     assert_eq!(session.end_poll(), "4first");
     assert_eq!(session.get.response().text(), "hello");
 }
+
+#[test]
+fn a_connection_that_rests_too_long_is_closed_and_a_held_get_is_no_rest() {
+    let bed = Bed::start(&Setup {
+        keep_alive_ms: 300,
+        ..Setup::default()
+    });
+    let mut session = Session::open(&bed);
+    session.begin_poll();
+    for target in ["/", ENGINE, "/engine.io/"] {
+        let mut wire = bed.connect();
+        wire.get(target);
+        wire.expect_end();
+    }
+    // Three times that long, it is held.
+    session.post = bed.connect();
+    session.push("4still");
+    assert_eq!(session.end_poll(), "4still");
+    session.get.expect_end();
+    let mut websocket = session.probe();
+    websocket.say("5");
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    session.echoes_on(&mut websocket);
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ringhall::{
-    Builder, Config, Cookie, Cors, Data, DisconnectReason, EngineRoute, EngineSocket, Forbidden,
-    Handshake, Message, Payload, Server, Socket, Transport,
+    Builder, Config, ConnectionError, Cookie, Cors, Data, DisconnectReason, EngineRoute,
+    EngineSocket, Forbidden, Handshake, Message, Payload, Server, Socket, Transport,
 };
 
 use crate::bed::{Origin, Setup, Sharing};
@@ -18,7 +18,11 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn add(&self, who: &str, reason: DisconnectReason) {
-        self.0.lock().unwrap().push(format!("{who} {reason}"));
+        self.push(format!("{who} {reason}"));
+    }
+
+    fn push(&self, line: String) {
+        self.0.lock().unwrap().push(line);
     }
 
     fn lines(&self) -> Vec<String> {
@@ -44,11 +48,17 @@ impl Running {
 }
 
 pub(crate) fn start(setup: &Setup) -> Running {
+    let log = Log::default();
+    let refusals = log.clone();
     let builder = Server::builder()
         .config(config(setup))
         .listen("127.0.0.1:0")
         .page("/", "text/plain", "hello")
-        .engine_io("/engine.io", raw());
+        .engine_io("/engine.io", raw(&log))
+        .on_connection_error(move |error: &ConnectionError<'_>| {
+            let who = error.request.query("who").unwrap_or_default();
+            refusals.push(format!("refused-{who} {}", error.code));
+        });
     Running(
         hooks(setup, socket_io(builder))
             .start()
@@ -65,6 +75,7 @@ fn config(setup: &Setup) -> Config {
         upgrade_timeout: ms(setup.upgrade_timeout_ms),
         connect_timeout: ms(setup.connect_timeout_ms),
         handshake_timeout: ms(setup.handshake_timeout_ms),
+        keep_alive_timeout: ms(setup.keep_alive_ms),
         ping_interval: ms(setup.ping_interval_ms),
         ping_timeout: ms(setup.ping_timeout_ms),
         max_payload: setup.max_payload,
@@ -73,6 +84,7 @@ fn config(setup: &Setup) -> Config {
         http_compression: setup.compression,
         allow_eio3: setup.allow_eio3,
         trailing_slash: setup.trailing_slash,
+        initial_packet: setup.initial_packet.map(str::to_owned),
         shutdown_timeout: ms(100),
         ..Config::default()
     }
@@ -132,10 +144,9 @@ fn hooks(setup: &Setup, mut builder: Builder) -> Builder {
     builder
 }
 
-fn raw() -> EngineRoute {
-    let log = Log::default();
+fn raw(log: &Log) -> EngineRoute {
     let names: Arc<Mutex<HashMap<String, String>>> = Arc::default();
-    let (of_open, of_message) = (names.clone(), log.clone());
+    let (of_open, of_message, of_close) = (names.clone(), log.clone(), log.clone());
     EngineRoute::new()
         .on_open(move |socket: &EngineSocket, request: &Handshake| {
             let who = request.query("who").unwrap_or_default().into_owned();
@@ -146,7 +157,7 @@ fn raw() -> EngineRoute {
         })
         .on_close(move |socket: &EngineSocket, reason: DisconnectReason| {
             let who = names.lock().unwrap().remove(socket.id().as_str());
-            log.add(&who.expect("it was opened"), reason);
+            of_close.add(&who.expect("it was opened"), reason);
         })
 }
 
@@ -162,7 +173,7 @@ fn follow(socket: &EngineSocket, message: Message<'_>, log: &Log) {
         "big" => socket.send(&*"x".repeat(number)),
         "bin" => socket.send(&[1, 2, 3, 4][..]),
         "close" => socket.close(),
-        "note" => log.0.lock().unwrap().push(rest.to_owned()),
+        "note" => log.push(rest.to_owned()),
         "log" => socket.send(&*serde_json::to_string(&log.lines()).unwrap()),
         _ => socket.send(message),
     }

@@ -8,8 +8,9 @@ const require = createRequire(new URL('../interop/package.json', import.meta.url
 const engine = require('engine.io');
 const { Server } = require('socket.io');
 
-const { options, headersTimeout, gate, hooks, names } = JSON.parse(process.argv[2]);
+const { options, headersTimeout, keepAliveTimeout, gate, hooks, names } = JSON.parse(process.argv[2]);
 if (!options.cors) delete options.cors;
+if (options.initialPacket === null) delete options.initialPacket;
 const parameter = (request, name) => new URL(request.url, 'http://x').searchParams.get(name);
 if (gate) {
   options.allowRequest = (request, done) => {
@@ -19,7 +20,7 @@ if (gate) {
   };
 }
 
-const web = http.createServer({ headersTimeout, connectionsCheckingInterval: 100 }, (request, response) => {
+const web = http.createServer({ headersTimeout, keepAliveTimeout, connectionsCheckingInterval: 100 }, (request, response) => {
   if (request.url !== '/') return response.writeHead(404).end();
   return response.writeHead(200, { 'content-type': 'text/plain' }).end('hello');
 });
@@ -37,6 +38,8 @@ if (hooks) {
 }
 
 if (names) raw.generateId = (request) => parameter(request, 'name') ?? Math.random().toString(36);
+
+raw.on('connection_error', ({ req, code }) => log.push(`refused-${parameter(req, 'who')} ${code}`));
 
 raw.on('connection', (socket) => {
   const who = parameter(socket.request, 'who');

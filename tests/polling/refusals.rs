@@ -367,3 +367,17 @@ fn the_path_is_a_prefix_with_its_slash() {
         }
     }
 }
+
+#[test]
+fn files_that_are_not_there_are_requests_without_a_transport() {
+    let bed = Bed::plain();
+    let mut wire = bed.connect();
+    for target in [
+        "/socket.io/socket.io.css",
+        "/socket.io/x/socket.io.js",
+        "/engine.io/engine.io.js",
+    ] {
+        let request = request("GET", target, "");
+        expect_refusal(&mut wire, request.as_bytes(), 400, TRANSPORT.0, TRANSPORT.1);
+    }
+}

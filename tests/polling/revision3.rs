@@ -150,5 +150,6 @@ fn on_a_websocket_binary_has_its_type() {
     websocket.send(frame(BINARY, &[4, 1, 2]));
     assert_eq!(websocket.hear(), Frame::Binary(vec![4, 1, 2]));
     websocket.say("2data");
+    // Engine.IO protocol 3: "the same data"; Node leaves them out.
     websocket.hear_all([if is_node() { "3" } else { "3data" }]);
 }

@@ -93,6 +93,31 @@ fn what_is_said_meanwhile_goes_over_one_of_both_once_and_in_order() {
     });
 }
 
+/// Clients that cannot read binary bodies on polling (`b64=1`) still read binary frames, and the other way round.
+#[test]
+fn each_transport_says_by_itself_whether_it_takes_binary() {
+    on_cores(&Setup::default(), |bed, layout| {
+        for (polling, websocket, wanted) in [
+            ("&b64=1", "", Frame::Binary(vec![1, 2, 3, 4])),
+            ("", "&b64=1", Frame::Text("bAQIDBA==".to_owned())),
+        ] {
+            let mut session = Session::open_at(bed, &format!("{ENGINE}{polling}"), layout);
+            let target = session.websocket_target().replace("&b64=1", "");
+            let mut carrier = bed.connect_to(layout.websocket);
+            carrier.upgrade(&format!("{target}{websocket}"));
+            carrier.say("2probe");
+            carrier.hear_all(["3probe"]);
+            // One that has waited for a poll, and one of later.
+            session.push("4bin");
+            carrier.say("5");
+            carrier.say("4bin");
+            for _ in 0..2 {
+                assert_eq!(carrier.hear(), wanted, "{polling} {websocket}");
+            }
+        }
+    });
+}
+
 #[test]
 fn no_probe_is_needed() {
     on_cores(&Setup::default(), |bed, layout| {
@@ -102,6 +127,20 @@ fn no_probe_is_needed() {
         websocket.say("5");
         websocket.hear_all(["4waits"]);
         session.echoes_on(&mut websocket);
+        // Then it is the `5` that releases the GET; `1` is Node's word for it.
+        let mut session = Session::open_on(bed, layout);
+        session.push("4held");
+        session.begin_poll();
+        assert_eq!(session.end_poll(), "4held");
+        session.begin_poll();
+        for _ in 0..20 {
+            session.push("6");
+        }
+        let mut websocket = session.knock();
+        websocket.say("5");
+        session.echoes_on(&mut websocket);
+        let released = session.end_poll();
+        assert!(matches!(&*released, "6" | "1"), "{released}");
     });
 }
 
@@ -132,6 +171,7 @@ fn everything_behind_the_upgrade_request_is_kept() {
         let cuts = (0..frames.len() + 200).step_by(23);
         for cut in cuts {
             let mut session = Session::open_on(bed, layout);
+            session.push("4waits");
             let request = request("GET", &session.websocket_target(), UPGRADE);
             let whole = [request.as_bytes(), &frames].concat();
             let (a, b) = whole.split_at(cut.min(whole.len()));
@@ -139,7 +179,7 @@ fn everything_behind_the_upgrade_request_is_kept() {
             websocket.send(a);
             websocket.send(b);
             assert_eq!(websocket.response_to_head().unwrap().status, 101);
-            websocket.hear_all(["3probe", "4a", "4b"]);
+            websocket.hear_all(["3probe", "4waits", "4a", "4b"]);
             session.is_refused_on_polling();
         }
     });
@@ -426,7 +466,19 @@ fn a_session_that_closes_takes_its_probe_along() {
         let mut websocket = session.probe();
         session.push("4last\x1e4close");
         assert_eq!(session.poll_until("1"), ["4last", "1"]);
+        // It has come too late, whether it was closed by now or not.
+        websocket.try_send(frame(TEXT, b"5"));
         websocket.hear_end();
+        session.ended_with("forced close");
+        // The server closes, and the client, which polls no more, goes on.
+        let mut session = Session::open_on(bed, layout);
+        let mut websocket = session.probe();
+        session.push("4last\x1e4close");
+        websocket.say("5");
+        websocket.hear_all(["4last"]);
+        assert_eq!(websocket.hear(), Frame::Close(None));
+        websocket.send(frame(CLOSE, &[]));
+        assert_eq!(websocket.hear(), Frame::End);
         session.ended_with("forced close");
         // The transport fails.
         let mut session = Session::open_on(bed, layout);
@@ -536,5 +588,32 @@ fn an_upgraded_session_ends_with_its_websocket() {
             end(websocket);
             session.ended_with("transport close");
         }
+    });
+}
+
+#[test]
+fn a_websocket_that_takes_no_binary_gets_base64() {
+    on_cores(&Setup::default(), |bed, layout| {
+        let target = format!("{ENGINE}&b64=1");
+        let mut session = Session::open_at(bed, &target, layout);
+        session.push("4bin");
+        let mut websocket = session.probe();
+        websocket.say("5");
+        websocket.hear_all(["bAQIDBA=="]);
+        websocket.say("4bin");
+        websocket.hear_all(["bAQIDBA=="]);
+        // What it sends is the client's business.
+        websocket.send(frame(BINARY, &[1, 2]));
+        websocket.hear_all(["bAQI="]);
+        session.echoes_on(&mut websocket);
+        let mut direct = bed.connect_to(layout.websocket);
+        direct.upgrade(&target.replace("polling", "websocket"));
+        assert!(matches!(direct.hear(), Frame::Text(open) if open.starts_with("0{")));
+        direct.say("4bin");
+        direct.hear_all(["bAQIDBA=="]);
+        // Whoever takes it gets it, base64 sent or not.
+        let (mut direct, ..) = open_websocket(bed, layout.websocket);
+        direct.say("bAQI=");
+        assert_eq!(direct.hear(), Frame::Binary(vec![1, 2]));
     });
 }

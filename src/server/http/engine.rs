@@ -183,7 +183,10 @@ impl<P: Port> Request<'_, P> {
                 if query.transport != Transport::WebSocket {
                     return Err(Error::BadRequest);
                 }
-                Takeover::Probe { sid: sid.clone() }
+                Takeover::Probe {
+                    sid: sid.clone(),
+                    base64_only: query.base64_only,
+                }
             }
             None => {
                 query.check_opening(self.head.method.as_str(), true)?;

@@ -20,6 +20,8 @@ use crate::wire::engine as packet;
 pub(super) struct Poller {
     /// The held GET.
     poll: Option<Poll>,
+    /// The GET that was answered last. If it turns out to have been broken off by then, what the answer said is lost.
+    answered: Option<Ticket>,
     /// The POST whose body is arriving. Dropping the sender breaks it off.
     push: Option<(Ticket, oneshot::Sender<()>)>,
     /// A POST that was handled, and is not answered as long as the connection is paused: the client is to wait.
@@ -51,6 +53,7 @@ impl Engine {
                 reply,
                 opens: true,
             }),
+            answered: None,
             push: None,
             pushed: None,
             closing: false,
@@ -230,6 +233,8 @@ impl Engine {
             .poll
             .as_ref()
             .is_some_and(|poll| poll.ticket == ticket);
+        // It ended while its answer was on the way: nobody knows what that said.
+        let is_poll = is_poll || poller.answered == Some(ticket);
         let is_push = poller.push.as_ref().is_some_and(|(of, _)| *of == ticket);
         if !is_poll && !is_push {
             return Flow::Continue;
@@ -249,6 +254,7 @@ impl Engine {
         let Some(poll) = poller.poll.take() else {
             return false;
         };
+        poller.answered = Some(poll.ticket);
         self.session.answered();
         let form = Form {
             revision: self.revision,

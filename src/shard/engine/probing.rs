@@ -15,6 +15,8 @@ use crate::wire::frame::{self, Opcode};
 /// See the module's text.
 pub(crate) struct Probing {
     pub(crate) sid: Box<str>,
+    /// No binary frames on this WebSocket (`b64=1`): each transport of a session has a say of its own.
+    pub(crate) base64_only: bool,
     /// The session that has let it in.
     pub(crate) session: Option<ConnKey>,
     pub(crate) machine: WebSocket,
@@ -24,11 +26,17 @@ pub(crate) struct Probing {
 }
 
 impl Probing {
-    pub(crate) fn new<A: Application>(sid: Box<str>, bytes: Vec<u8>, cx: &Context<'_, A>) -> Self {
+    pub(crate) fn new<A: Application>(
+        sid: Box<str>,
+        base64_only: bool,
+        bytes: Vec<u8>,
+        cx: &Context<'_, A>,
+    ) -> Self {
         let mut machine = WebSocket::new(Role::Server);
         machine.open(cx.now_ms, &cx.settings.transport);
         Probing {
             sid,
+            base64_only,
             session: None,
             machine,
             bytes,
@@ -156,6 +164,11 @@ impl Engine {
     /// Whether this is the WebSocket that was let in.
     pub(crate) fn is_probed_by(&self, probe: ConnKey) -> bool {
         matches!(&self.carrier, Carrier::Polling(poller) if poller.probe == Some(probe))
+    }
+
+    /// From now on what is written is for a WebSocket that takes binary frames, or none.
+    pub(crate) fn set_base64_only(&mut self, base64_only: bool) {
+        self.base64_only = base64_only;
     }
 
     /// From here on this WebSocket carries the session. A GET that is still held is released; a POST that has not ended is broken off.
