@@ -86,9 +86,39 @@ fn load_target_serves_what_is_measured() {
     assert_eq!(ben.read(), r#"42["msg","to all"]"#);
 }
 
+/// Both do the same, whoever listens.
+#[test]
+fn axum_and_sockets_share_a_port() {
+    for example in ["with_axum", "inside_axum"] {
+        let program = Program::start(example);
+        let mut ada = Client::socket_io(&program, "");
+        let mut ben = Client::socket_io(&program, "");
+        ada.send(r#"421["say","hi"]"#);
+        assert_eq!(ada.read(), r#"431["hi"]"#);
+        assert_eq!(ben.read(), r#"42["said","hi"]"#);
+
+        let mut stream = TcpStream::connect_timeout(&program.address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = "POST /say HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
+                       Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("said\n"), "{answer}");
+        for socket in [&mut ada, &mut ben] {
+            assert_eq!(socket.read(), r#"42["said","hello"]"#);
+        }
+    }
+}
+
 #[test]
 fn examples_stay_short() {
-    for (example, most) in [("examples/echo.rs", 60), ("examples/chat.rs", 60)] {
+    for (example, most) in [
+        ("examples/echo.rs", 60),
+        ("examples/chat.rs", 60),
+        ("examples/with_axum.rs", 60),
+        ("examples/inside_axum.rs", 65),
+    ] {
         let lines = read(example).lines().count();
         assert!(lines < most, "{example} has {lines} lines");
     }

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
@@ -30,6 +30,27 @@ const CAPACITY: usize = 4096;
 pub(crate) struct Address<M> {
     sender: Sender<M>,
     alarm: Alarm,
+    end: Arc<End<M>>,
+}
+
+/// The core has ended, and what is or comes into its mailbox is for nobody. It is dropped then: somebody may wait for the answer to it.
+struct End<M> {
+    has_come: AtomicBool,
+    receiver: Receiver<M>,
+}
+
+impl<M> End<M> {
+    fn has_come(&self) -> bool {
+        self.has_come.load(Ordering::SeqCst)
+    }
+
+    /// To be called after each send. The end is announced before the mailbox is cleared, and this looks after it has sent: one of the
+    /// two sees the mail.
+    fn clear_if_come(&self) {
+        if self.has_come() {
+            while self.receiver.try_recv().is_ok() {}
+        }
+    }
 }
 
 /// Wakes a core that sleeps, from any thread.
@@ -60,6 +81,14 @@ impl Alarm {
 pub(crate) struct Mailbox<M> {
     receiver: Receiver<M>,
     sleep: Arc<Sleep<AtomicBool>>,
+    end: Arc<End<M>>,
+}
+
+impl<M> Drop for Mailbox<M> {
+    fn drop(&mut self) {
+        self.end.has_come.store(true, Ordering::SeqCst);
+        self.end.clear_if_come();
+    }
 }
 
 /// A new mailbox and its address. `wake` is called by posters that are no cores when the core sleeps.
@@ -78,7 +107,21 @@ pub(crate) fn with_capacity<M>(
         sleep: sleep.clone(),
         wake,
     };
-    (Address { sender, alarm }, Mailbox { receiver, sleep })
+    let end = Arc::new(End {
+        has_come: AtomicBool::new(false),
+        receiver: receiver.clone(),
+    });
+    let address = Address {
+        sender,
+        alarm,
+        end: end.clone(),
+    };
+    let mailbox = Mailbox {
+        receiver,
+        sleep,
+        end,
+    };
+    (address, mailbox)
 }
 
 impl<M> Mailbox<M> {
@@ -106,17 +149,28 @@ impl<M> Mailbox<M> {
 impl<M> Address<M> {
     /// Posts from a thread that is no core; waits while the mailbox is full. `false`: the core has ended.
     pub(crate) fn post_blocking(&self, mail: M) -> bool {
-        let sent = self.sender.send(mail).is_ok();
-        if sent {
-            self.alarm.ring();
+        if self.end.has_come() || self.sender.send(mail).is_err() {
+            return false;
         }
-        sent
+        self.end.clear_if_come();
+        self.alarm.ring();
+        true
+    }
+
+    /// Sends without waiting and without waking.
+    fn try_send(&self, mail: M) -> Result<(), TrySendError<M>> {
+        if self.end.has_come() {
+            return Err(TrySendError::Disconnected(mail));
+        }
+        self.sender.try_send(mail)?;
+        self.end.clear_if_come();
+        Ok(())
     }
 
     /// Posts unless the mailbox is full: then the mail comes back. Mail for a core that has ended is dropped.
     #[cfg(feature = "tower")]
     pub(crate) fn try_post(&self, mail: M) -> Result<(), M> {
-        match self.sender.try_send(mail) {
+        match self.try_send(mail) {
             Ok(()) => self.alarm.ring(),
             Err(TrySendError::Full(mail)) => return Err(mail),
             Err(TrySendError::Disconnected(_)) => {}
@@ -175,7 +229,7 @@ impl<M> Outbox<M> {
         self.posted.insert(core);
         if !overflow.is_empty() {
             overflow.push_back(mail);
-        } else if let Err(TrySendError::Full(mail)) = address.sender.try_send(mail) {
+        } else if let Err(TrySendError::Full(mail)) = address.try_send(mail) {
             overflow.push_back(mail);
         }
     }
@@ -209,7 +263,7 @@ impl<M> Outbox<M> {
             };
             while let Some(mail) = overflow.pop_front() {
                 self.posted.insert(core);
-                match address.sender.try_send(mail) {
+                match address.try_send(mail) {
                     Ok(()) => {}
                     // The core has ended: nobody is left to care.
                     Err(TrySendError::Disconnected(_)) => overflow.clear(),

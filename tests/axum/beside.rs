@@ -250,10 +250,10 @@ fn a_panic_ends_the_connection_and_nothing_else() {
         let mut client = running.client();
         client.write(b"GET /events HTTP/1.1\r\nHost: h\r\n\r\n");
         client.answer(false);
-        for _ in 1..4 {
+        // In the middle of the body, whose end does not come. What was written last may be lost.
+        while !client.is_cut() {
             assert!(client.chunk().is_some());
         }
-        assert!(client.is_cut(), "in the middle of the body");
         for other in &mut others {
             assert_eq!(other.get("/page").text(), "a page");
         }

@@ -3,7 +3,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test; whatever the client cannot do is a failed one"
+    reason = "a test; whatever the client cannot do is a failed one, and what happens elsewhere is waited for"
 )]
 
 mod beside;

@@ -54,7 +54,7 @@ export function program(name) {
     interop: process.env.RINGHALL_INTEROP_BIN,
     engine: process.env.RINGHALL_ENGINE_BIN,
   };
-  return [given[name] ?? path.join(repository, inTree[name] ?? path.join(examples, name))];
+  return [given[name] ?? path.resolve(repository, inTree[name] ?? path.join(examples, name))];
 }
 
 /** Rejects with `what` unless the promise settles in time. */

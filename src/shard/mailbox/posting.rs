@@ -117,6 +117,7 @@ mod tests {
         let (address, mailbox) = with_capacity(1, Arc::new(|| {}));
         let posting = Arc::new(Posting::new(Arc::from([address])));
         let mail = Arc::new(());
+        // One in the mailbox, the others in the line.
         for _ in 0..3 {
             posting.post(0, mail.clone());
         }
