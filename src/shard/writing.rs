@@ -134,9 +134,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             turn.clear();
         });
-        for key in polled {
-            self.answer_poll(key);
-        }
+        polled.into_iter().for_each(|key| self.answer_poll(key));
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
         }
