@@ -493,11 +493,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             turn.clear();
         });
-        for key in polled {
-            self.answer_poll(key);
-        }
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
+        }
+        // After that: a GET that is held takes all, so that what was paused for it goes on.
+        for key in polled {
+            self.answer_poll(key);
         }
         for key in slow {
             self.counters.cut_slow += 1;
