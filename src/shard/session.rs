@@ -48,7 +48,7 @@ impl Connection {
                 .command(super::command::Command::Polled { connection: key });
             return Flow::Continue;
         }
-        let flow = engine.handle_request(key, request, self.pause.is_on(), cx);
+        let flow = engine.handle_request(key, request, self.pause, cx);
         self.ended(flow)
     }
 

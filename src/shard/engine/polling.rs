@@ -10,7 +10,7 @@ use crate::reactor::ConnKey;
 use crate::shard::application::Application;
 use crate::shard::call::{Answer, Opening, Refused, Reply, Request, Ticket};
 use crate::shard::command::Command;
-use crate::shard::connection::{Context, Flow};
+use crate::shard::connection::{Context, Flow, Pause};
 use crate::shard::engine::desk::{Desk, Step};
 use crate::shard::outbound::Outbound;
 use crate::wire::close::CloseCode;
@@ -81,7 +81,7 @@ impl Engine {
         &mut self,
         key: ConnKey,
         request: Request,
-        paused: bool,
+        pause: Pause,
         cx: &Context<'_, A>,
     ) -> Flow {
         match request {
@@ -106,7 +106,7 @@ impl Engine {
                 body,
                 is_binary,
                 reply,
-            } => self.handle_pushed(key, ticket, (body, is_binary), (reply, paused), cx),
+            } => self.handle_pushed(key, ticket, (body, is_binary), (reply, pause), cx),
         }
     }
 
@@ -167,7 +167,7 @@ impl Engine {
         key: ConnKey,
         ticket: Ticket,
         (body, is_binary): (Vec<u8>, bool),
-        (reply, paused): (Reply, bool),
+        (reply, pause): (Reply, Pause),
         cx: &Context<'_, A>,
     ) -> Flow {
         let expected = match &mut self.carrier {
@@ -179,7 +179,9 @@ impl Engine {
             return Flow::Continue;
         }
         let step = self.handle_payload(key, body, is_binary, cx);
-        let paused = paused || cx.hall.is_pause_asked(key);
+        // A client that upgrades waits for this answer before it goes on, and polls no more: what it does not take then is no reason to wait.
+        let full = pause.outbound && !self.session.releases_polls();
+        let paused = full || pause.application > 0 || cx.hall.is_pause_asked(key);
         match &mut self.carrier {
             Carrier::Polling(poller) if paused => poller.pushed = Some(reply),
             // Also when the session ends of it: what came before the bad packet was handled (as in Node).
