@@ -108,6 +108,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(descriptor) = connection.descriptor else {
             // A session on polling: the kernel has nothing of it.
             if connection.end == End::Aborting || connection.end == End::Flushing && flushed {
+                let cx = Context {
+                    app: &self.app,
+                    hall: &self.hall,
+                    settings: &self.settings,
+                    now_ms: self.now_ms,
+                };
+                connection.drop_probe(&cx);
                 self.wheel.cancel(key.slot);
                 self.vacate(key);
             }

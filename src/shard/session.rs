@@ -147,15 +147,35 @@ impl Connection {
         }
     }
 
-    /// Whether this session has let that WebSocket in.
+    /// Whether this session has let that WebSocket in. One that has ended may still have something to say on it.
     pub(super) fn is_probed_by(&self, probe: ConnKey) -> bool {
-        matches!(&self.phase, Phase::Engine(engine) if self.end == End::Open && engine.is_probed_by(probe))
+        matches!(&self.phase, Phase::Engine(engine) if engine.is_probed_by(probe))
     }
 
     /// The session is carried by this WebSocket from now on.
-    pub(super) fn upgrade<A: Application>(&mut self, machine: WebSocket, cx: &Context<'_, A>) {
-        if let Phase::Engine(engine) = &mut self.phase {
+    pub(super) fn upgrade<A: Application>(
+        &mut self,
+        key: ConnKey,
+        machine: WebSocket,
+        cx: &Context<'_, A>,
+    ) -> Flow {
+        let Phase::Engine(engine) = &mut self.phase else {
+            return Flow::Continue;
+        };
+        if self.end == End::Open {
             engine.upgrade(machine, cx);
+            return Flow::Continue;
+        }
+        // It begins to end once more, as a connection now.
+        self.end = End::Open;
+        let flow = engine.upgrade_to_close(key, machine, cx);
+        self.ended(flow)
+    }
+
+    /// Nothing is left of the session: nor is there anything to take over.
+    pub(super) fn drop_probe<A: Application>(&mut self, cx: &Context<'_, A>) {
+        if let Phase::Engine(engine) = &mut self.phase {
+            engine.drop_probe(cx);
         }
     }
 

@@ -10,6 +10,7 @@ use super::call::{Adopted, Answer, Call, Opening, Refused, Reply, Takeover};
 use super::command::Command;
 use super::connection::{Connection, Context, End};
 use super::engine::Engine;
+use super::engine::probing::Probing;
 use super::home;
 use crate::reactor::{ConnKey, Descriptor, Handoff, Reactor};
 
@@ -166,19 +167,19 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             // It has ended meanwhile.
             return self.abort(probe);
         };
-        let mut bytes = probing.bytes;
+        let Probing {
+            machine, mut bytes, ..
+        } = *probing;
         self.rename(probe, session, descriptor);
-        let cx = Context {
-            app: &self.app,
-            hall: &self.hall,
-            settings: &self.settings,
-            now_ms: self.now_ms,
-        };
-        if let Some(connection) = self.connections.get_mut(session) {
-            connection.upgrade(probing.machine, &cx);
-            if !connection.send_submitted {
-                self.send_next(session);
-            }
+        self.with_connection(session, |connection, cx| {
+            connection.upgrade(session, machine, cx)
+        });
+        let idle = self
+            .connections
+            .get(session)
+            .is_some_and(|connection| !connection.send_submitted);
+        if idle {
+            self.send_next(session);
         }
         self.schedule(session);
         if !bytes.is_empty() {
@@ -204,6 +205,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
         });
         let (peer, receiving, sending) = (old.peer, old.receive_submitted, old.send_submitted);
+        let hung_up = old.hung_up;
         old.descriptor = None;
         old.receive_submitted = false;
         old.send_submitted = false;
@@ -219,6 +221,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         new.outbound = (!waiting.is_empty()).then_some(waiting);
         new.descriptor = Some(descriptor);
         new.peer = peer;
+        new.hung_up = hung_up;
         new.receive_submitted = receiving;
         new.send_submitted = sending;
         let (busy, paused) = (new.outbound.is_some(), new.pause.is_on());

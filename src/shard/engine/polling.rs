@@ -317,9 +317,6 @@ impl Engine {
             return Flow::Continue;
         };
         poller.push = None;
-        if let Some(connection) = poller.probe.take() {
-            cx.hall.command(Command::DropProbe { connection });
-        }
         let in_good_order = matches!(
             reason,
             DisconnectReason::ForcedClose
@@ -329,14 +326,28 @@ impl Engine {
         if in_good_order {
             let head = frame::encode_head(Opcode::Text, true, 1);
             cx.hall.write(key, &[&head, &[packet::CLOSE]]);
+            if !self.session.releases_polls() {
+                self.drop_probe(cx);
+            }
+            // Else the client polls no more, and is told on the WebSocket that it is about to go to (as in Node).
             return Flow::Finish;
         }
+        self.drop_probe(cx);
         // Engine.IO protocol: who closes by POST gets a noop on the GET, everybody else a close packet.
         self.release(match reason {
             DisconnectReason::TransportClose => packet::NOOP,
             _ => packet::CLOSE,
         });
         Flow::Abort
+    }
+
+    /// The WebSocket that was about to take over is told that there is nothing any more.
+    pub(crate) fn drop_probe<A: Application>(&mut self, cx: &Context<'_, A>) {
+        if let Carrier::Polling(poller) = &mut self.carrier
+            && let Some(connection) = poller.probe.take()
+        {
+            cx.hall.command(Command::DropProbe { connection });
+        }
     }
 
     fn end_polling_now<A: Application>(

@@ -164,4 +164,19 @@ impl Engine {
         self.session.upgrade(cx.now_ms, &cx.settings.heartbeat);
         self.carrier = Carrier::WebSocket(machine);
     }
+
+    /// The session has ended in good order meanwhile: this WebSocket takes its last words, and closes.
+    pub(crate) fn upgrade_to_close<A: Application>(
+        &mut self,
+        key: ConnKey,
+        mut machine: WebSocket,
+        cx: &Context<'_, A>,
+    ) -> Flow {
+        let limits = &cx.settings.transport;
+        if let Some(frame) = machine.close(cx.now_ms, limits, CloseCode::NORMAL, "") {
+            cx.hall.write(key, &[&frame]);
+        }
+        self.upgrade(machine, cx);
+        Flow::Finish
+    }
 }
