@@ -477,6 +477,10 @@ impl Connection {
             }
             (Command::Probed { .. }, Phase::Engine(engine)) => {
                 engine.probed();
+                if self.pause.application == 0 {
+                    // It waits for the end of its POST before it takes over, and for nothing that is unsent.
+                    engine.resumed();
+                }
                 Flow::Continue
             }
             (Command::ProbeEnded { probe, .. }, Phase::Engine(engine)) => {

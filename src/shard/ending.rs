@@ -117,6 +117,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 _ => false,
             };
             if is_over {
+                let cx = Context {
+                    app: &self.app,
+                    hall: &self.hall,
+                    settings: &self.settings,
+                    now_ms: self.now_ms,
+                };
+                connection.drop_probe(&cx);
                 self.wheel.cancel(key.slot);
                 self.vacate(key);
             }

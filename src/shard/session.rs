@@ -52,7 +52,7 @@ impl Connection {
                 .command(super::command::Command::Polled { connection: key });
             return Flow::Continue;
         }
-        let flow = engine.handle_request(key, request, self.pause.is_on(), cx);
+        let flow = engine.handle_request(key, request, self.pause, cx);
         self.ended(flow)
     }
 
@@ -156,7 +156,7 @@ impl Connection {
         }
     }
 
-    /// Whether this session has let that WebSocket in.
+    /// Whether this session has let that WebSocket in. One that has ended may still have something to say on it.
     pub(super) fn is_probed_by(&self, probe: ConnKey) -> bool {
         let is_there = matches!(self.end, End::Open | End::Saying | End::Flushing);
         matches!(&self.phase, Phase::Engine(engine) if is_there && engine.is_probed_by(probe))
@@ -179,6 +179,13 @@ impl Connection {
     ) {
         if let Phase::Engine(engine) = &mut self.phase {
             engine.upgrade(key, machine, cx);
+        }
+    }
+
+    /// Nothing is left of the session: nor is there anything to take over.
+    pub(super) fn drop_probe<A: Application>(&mut self, cx: &Context<'_, A>) {
+        if let Phase::Engine(engine) = &mut self.phase {
+            engine.drop_probe(cx);
         }
     }
 

@@ -29,6 +29,13 @@ struct Arrival {
     takeover: Takeover,
 }
 
+#[cfg(test)]
+impl Arriving {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
 impl<R: Reactor, A: Application> Shard<R, A> {
     /// Polls the connections that something has happened for, outside of them.
     pub(super) fn wake_waiting(&mut self) {
@@ -212,6 +219,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         });
         let (peer, receiving, sending) = (old.peer, old.receive_submitted, old.send_submitted);
         let secure = old.secure.take();
+        let hung_up = old.hung_up;
         old.descriptor = None;
         old.receive_submitted = false;
         old.send_submitted = false;
@@ -231,6 +239,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         new.descriptor = Some(descriptor);
         new.peer = peer;
         new.secure = secure;
+        new.hung_up = hung_up;
         new.receive_submitted = receiving;
         new.send_submitted = sending;
         let (busy, paused) = (new.outbound.is_some(), new.pause.is_on());

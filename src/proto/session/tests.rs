@@ -7,6 +7,8 @@ const HEARTBEAT: Heartbeat = Heartbeat {
     timeout_ms: 20_000,
 };
 
+mod polling;
+
 /// A session on a virtual clock: every test says how far the clock moves.
 struct Bench {
     now_ms: u64,

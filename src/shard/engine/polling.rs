@@ -10,7 +10,7 @@ use crate::reactor::ConnKey;
 use crate::shard::application::Application;
 use crate::shard::call::{Answer, Opening, Refused, Reply, Request, Ticket};
 use crate::shard::command::Command;
-use crate::shard::connection::{Context, Flow};
+use crate::shard::connection::{Context, Flow, Pause};
 use crate::shard::engine::desk::{Desk, Step};
 use crate::shard::outbound::Outbound;
 use crate::wire::close::CloseCode;
@@ -83,7 +83,7 @@ impl Engine {
         &mut self,
         key: ConnKey,
         request: Request,
-        paused: bool,
+        pause: Pause,
         cx: &Context<'_, A>,
     ) -> Flow {
         match request {
@@ -108,7 +108,7 @@ impl Engine {
                 body,
                 is_binary,
                 reply,
-            } => self.handle_pushed(key, ticket, (body, is_binary), (reply, paused), cx),
+            } => self.handle_pushed(key, ticket, (body, is_binary), (reply, pause), cx),
         }
     }
 
@@ -168,7 +168,7 @@ impl Engine {
         key: ConnKey,
         ticket: Ticket,
         (body, is_binary): (Vec<u8>, bool),
-        (reply, paused): (Reply, bool),
+        (reply, pause): (Reply, Pause),
         cx: &Context<'_, A>,
     ) -> Flow {
         let expected = match &mut self.carrier {
@@ -180,7 +180,9 @@ impl Engine {
             return Flow::Continue;
         }
         let step = self.handle_payload(key, body, is_binary, cx);
-        let paused = paused || cx.hall.is_pause_asked(key);
+        // A client that upgrades waits for this answer before it goes on, and polls no more: what it does not take then is no reason to wait.
+        let full = pause.outbound && !self.session.releases_polls();
+        let paused = full || pause.application > 0 || cx.hall.is_pause_asked(key);
         match &mut self.carrier {
             Carrier::Polling(poller) if paused => poller.pushed = Some(reply),
             // Also when the session ends of it: what came before the bad packet was handled (as in Node).
@@ -346,12 +348,22 @@ impl Engine {
             poller.closing = true;
             return Flow::Finish;
         }
+        self.drop_probe(cx);
         // Engine.IO protocol: who closes by POST gets a noop on the GET, everybody else a close packet.
         self.release(match reason {
             DisconnectReason::TransportClose => packet::NOOP,
             _ => packet::CLOSE,
         });
         Flow::Abort
+    }
+
+    /// The WebSocket that was about to take over is told that there is nothing any more.
+    pub(crate) fn drop_probe<A: Application>(&mut self, cx: &Context<'_, A>) {
+        if let Carrier::Polling(poller) = &mut self.carrier
+            && let Some(connection) = poller.probe.take()
+        {
+            cx.hall.command(Command::DropProbe { connection });
+        }
     }
 
     fn end_polling_now<A: Application>(
@@ -382,6 +394,18 @@ impl Engine {
     /// Whether a GET is held. It may have been broken off, which is told a little later.
     pub(crate) fn is_polled(&self) -> bool {
         matches!(&self.carrier, Carrier::Polling(poller) if poller.poll.is_some())
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// On polling: is a GET held, is a POST not answered, is there a probe?
+    pub(crate) fn polling(&self) -> Option<(bool, bool, bool)> {
+        let Carrier::Polling(poller) = &self.carrier else {
+            return None;
+        };
+        let pushes = poller.push.is_some() || poller.pushed.is_some();
+        Some((poller.poll.is_some(), pushes, poller.probe.is_some()))
     }
 }
 
