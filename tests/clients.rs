@@ -2,7 +2,7 @@
 //! Node), Chromium, and the Autobahn test suite. Each suite is a test here, so that `cargo test` runs them all.
 //!
 //! `tests/setup` installs what is missing. What cannot be installed is a failure that says so: nothing is skipped.
-//! `cargo test --test clients` alone does not rebuild the examples: add `--examples`.
+//! `cargo test --test clients` alone does not rebuild the examples: run `cargo build --examples` before it.
 #![cfg(feature = "cli")]
 
 use std::io::Write as _;
@@ -232,7 +232,7 @@ fn example(name: &str) -> PathBuf {
     let path = binary().with_file_name("examples").join(name);
     assert!(
         path.exists(),
-        "{} is not built: run `cargo test`, or `cargo test --examples --test clients`",
+        "{} is not built: run `cargo test`, or `cargo build --examples` before `cargo test --test clients`",
         path.display()
     );
     path

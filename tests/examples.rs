@@ -1,6 +1,6 @@
 //! The examples do what they say: each is started as a program, and spoken to over TCP by a small client of this file's own.
 //!
-//! `cargo test --test examples` alone does not rebuild the examples: add `--examples`.
+//! `cargo test --test examples` alone does not rebuild the examples: run `cargo build --examples` before it.
 #![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
