@@ -15,6 +15,8 @@ use crate::reactor::{Completion, ConnKey, Descriptor, Reactor, SendBuffer, Wait}
 
 pub(crate) mod application;
 pub(crate) mod call;
+#[cfg(test)]
+mod census;
 pub(crate) mod command;
 pub(crate) mod connection;
 mod ending;
@@ -175,11 +177,6 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         self.mailbox.fall_asleep(|| self.hall.lane().is_empty())
     }
 
-    #[cfg(test)]
-    pub(crate) fn mailbox(&self) -> &Mailbox<Mail> {
-        &self.mailbox
-    }
-
     pub(crate) fn reactor_mut(&mut self) -> &mut R {
         &mut self.reactor
     }
@@ -187,22 +184,6 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     /// The time now. What happens in a turn happens at the time of the turn instead: one reading of the clock is enough for it.
     pub(crate) fn clock_ms(&self) -> u64 {
         self.reactor.now_ms()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    #[cfg(test)]
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// Whether any connection's deadline is in the wheel.
-    #[cfg(test)]
-    pub(crate) fn has_timers(&self) -> bool {
-        !self.wheel.is_empty()
     }
 
     // ---- the steps of a turn ----

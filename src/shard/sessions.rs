@@ -28,6 +28,13 @@ struct Arrival {
     takeover: Takeover,
 }
 
+#[cfg(test)]
+impl Arriving {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
 impl<R: Reactor, A: Application> Shard<R, A> {
     /// Polls the connections that something has happened for, outside of them.
     pub(super) fn wake_waiting(&mut self) {

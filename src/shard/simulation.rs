@@ -13,13 +13,18 @@
 //! A long run is `RINGHALL_SEEDS=1000000 cargo test --release --lib simulation::seeds`, with debug assertions if
 //! `CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true`; it takes that many seeds for each quarter.
 
+mod breach;
 mod client;
 mod finale;
+mod http;
 mod ledger;
 mod listen;
 mod plan;
 mod play;
+mod polling;
+mod probe;
 mod rest;
+mod roam;
 mod stage;
 mod world;
 
@@ -62,6 +67,8 @@ struct Fingerprint {
     turns: u64,
     heard: u64,
     clients: usize,
+    /// Those that began on polling and were upgraded.
+    upgraded: usize,
     now_ms: u64,
     next: u64,
 }
@@ -103,6 +110,7 @@ fn run(seed: u64) -> Fingerprint {
         turns: run.world.turns,
         heard: run.ledger.heard,
         clients: run.clients.len(),
+        upgraded: run.clients.iter().filter(|of| of.was_polling).count(),
         now_ms: run.world.network.now_ms(),
         next: run.dice.next(),
     }
@@ -115,10 +123,19 @@ fn from_environment<T: FromStr>(name: &str) -> Option<T> {
 /// Runs a quarter of the seeds: tests run beside each other.
 fn quarter(number: u64) {
     let count = from_environment("RINGHALL_SEEDS").unwrap_or(SEEDS);
-    let heard: u64 = (0..count).map(|seed| run(4 * seed + number).heard).sum();
+    let (mut heard, mut upgraded) = (0, 0);
+    for seed in 0..count {
+        let fingerprint = run(4 * seed + number);
+        heard += fingerprint.heard;
+        upgraded += fingerprint.upgraded as u64;
+    }
     assert!(
         heard > count * 100,
         "only {heard} messages were heard in {count} runs"
+    );
+    assert!(
+        upgraded > count,
+        "only {upgraded} clients were upgraded in {count} runs"
     );
 }
 

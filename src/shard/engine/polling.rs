@@ -382,6 +382,18 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Engine {
+    /// On polling: is a GET held, is a POST not answered, is there a probe?
+    pub(crate) fn polling(&self) -> Option<(bool, bool, bool)> {
+        let Carrier::Polling(poller) = &self.carrier else {
+            return None;
+        };
+        let pushes = poller.push.is_some() || poller.pushed.is_some();
+        Some((poller.poll.is_some(), pushes, poller.probe.is_some()))
+    }
+}
+
 impl Request {
     pub(crate) fn refuse(self, why: Refused) {
         match self {

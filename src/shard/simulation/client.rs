@@ -3,9 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::ledger::{Name, Room};
+use super::polling::Polling;
 use crate::reactor::fake::FakeClient;
 use crate::wire::Status;
 use crate::wire::frame::{self, Opcode};
@@ -67,7 +70,10 @@ pub(super) struct Packet {
 }
 
 pub(super) struct Client {
-    pub(super) link: FakeClient,
+    /// Its WebSocket; `None` as long as it is on polling.
+    pub(super) link: Option<FakeClient>,
+    pub(super) polling: Option<Box<Polling>>,
+    /// Where its members are.
     pub(super) core: usize,
     pub(super) kind: Kind,
     input: Vec<u8>,
@@ -94,6 +100,12 @@ pub(super) struct Client {
     /// It did something for which the server may end it: being silent through a timeout.
     pub(super) excused: bool,
     pub(super) ending: Option<Ending>,
+    /// It has gone, and the server may not have seen it: ping intervals since then.
+    pub(super) ghost_for: Option<usize>,
+    /// It has just said that its WebSocket takes over, and cannot know whether the server has heard it.
+    pub(super) is_fresh: bool,
+    /// It began on polling, and was upgraded.
+    pub(super) was_polling: bool,
     pub(super) close_sent: bool,
     pub(super) close_heard: Option<u16>,
     pub(super) finished: bool,
@@ -101,9 +113,24 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// A client that is connected to `core`, and is going to be a WebSocket.
     pub(super) fn new(link: FakeClient, core: usize, kind: Kind) -> Client {
+        Client::on(Some(link), None, core, kind)
+    }
+
+    pub(super) fn polls(polling: Polling, core: usize) -> Client {
+        Client::on(None, Some(Box::new(polling)), core, Kind::SocketIo)
+    }
+
+    fn on(
+        link: Option<FakeClient>,
+        polling: Option<Box<Polling>>,
+        core: usize,
+        kind: Kind,
+    ) -> Client {
         Client {
             link,
+            polling,
             core,
             kind,
             input: Vec::new(),
@@ -121,6 +148,9 @@ impl Client {
             mute_for: 0,
             excused: false,
             ending: None,
+            ghost_for: None,
+            is_fresh: false,
+            was_polling: false,
             close_sent: false,
             close_heard: None,
             finished: false,
@@ -167,17 +197,24 @@ impl Client {
     }
 
     pub(super) fn upgrade(&self, target: &str) {
-        let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        self.link.send(head.as_bytes());
+        self.send_bytes(upgrade_head(target).as_bytes());
+    }
+
+    pub(super) fn send_bytes(&self, bytes: &[u8]) {
+        if let Some(link) = &self.link {
+            link.send(bytes);
+        }
     }
 
     /// Sends a message, now and then in fragments with a Ping in between.
     pub(super) fn send(&mut self, opcode: Opcode, payload: &[u8], dice: &mut Xorshift) {
         if self.finished || self.close_sent || self.dead {
             return;
+        }
+        match &mut self.polling {
+            Some(polling) if opcode == Opcode::Binary => return polling.say_binary(payload),
+            Some(polling) => return polling.say(String::from_utf8_lossy(payload).into_owned()),
+            None => {}
         }
         if payload.len() < 2 || dice.below(10) > 0 {
             return self.send_frame(opcode, true, payload, dice);
@@ -195,6 +232,9 @@ impl Client {
     }
 
     pub(super) fn ping(&mut self, dice: &mut Xorshift) {
+        if self.polling.is_some() {
+            return;
+        }
         let len = dice.below(126);
         let payload = dice.bytes(len);
         self.send_frame(Opcode::Ping, true, &payload, dice);
@@ -203,35 +243,140 @@ impl Client {
 
     pub(super) fn close(&mut self, code: u16, dice: &mut Xorshift) {
         if !self.close_sent && !self.finished && !self.dead {
-            self.send_frame(Opcode::Close, true, &code.to_be_bytes(), dice);
+            match &mut self.polling {
+                Some(polling) => polling.say("1".to_owned()),
+                None => self.send_frame(Opcode::Close, true, &code.to_be_bytes(), dice),
+            }
             self.close_sent = true;
         }
     }
 
     pub(super) fn finish(&mut self) {
+        if let Some(polling) = &mut self.polling {
+            polling.hang_up();
+        }
         if !self.finished {
             self.finished = true;
-            self.link.finish();
+            if let Some(link) = &self.link {
+                link.finish();
+            }
         }
     }
 
-    fn send_frame(&self, opcode: Opcode, fin: bool, payload: &[u8], dice: &mut Xorshift) {
-        let mask = (dice.next() as u32).to_be_bytes();
-        let mut bytes = frame::encode_masked_head(opcode, fin, payload.len(), mask).to_vec();
-        let masked = payload.iter().zip(mask.iter().cycle());
-        bytes.extend(masked.map(|(byte, mask)| byte ^ mask));
-        self.link.send(&bytes);
+    pub(super) fn reset(&mut self) {
+        self.finished = true;
+        if let Some(link) = &self.link {
+            link.reset();
+        }
+        if let Some(polling) = &mut self.polling {
+            polling.drop_poll(true);
+            polling.hang_up();
+        }
     }
 
-    /// Takes what has arrived. `false`: nothing.
-    pub(super) fn receive(&mut self) -> bool {
-        let bytes = self.link.receive();
-        self.input.extend_from_slice(&bytes);
-        !bytes.is_empty()
+    /// Whether its connection was reset, or one of them in use.
+    pub(super) fn was_reset(&self) -> bool {
+        let polling = self
+            .polling
+            .as_ref()
+            .is_some_and(|polling| polling.was_reset());
+        polling || self.link.as_ref().is_some_and(FakeClient::was_reset)
+    }
+
+    /// Whether the server has ended it. Bytes may still wait to be received.
+    pub(super) fn is_closed(&self) -> bool {
+        match &self.polling {
+            Some(polling) => polling.over.is_some(),
+            None => self.link.as_ref().is_some_and(FakeClient::is_closed),
+        }
+    }
+
+    /// It waits for something that does not come, in an upgrade.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.polling
+            .as_ref()
+            .is_some_and(|polling| polling.is_stuck())
+    }
+
+    /// The server ended it while its WebSocket was about to take over.
+    pub(super) fn is_upgraded_to_close(&self) -> bool {
+        self.was_polling && (self.ending == Some(Ending::Asked) || self.excused)
+    }
+
+    /// For whoever wants to know what has become of it.
+    pub(super) fn state(&self) -> String {
+        let Client {
+            kind, core, ending, ..
+        } = self;
+        let carrier = match &self.polling {
+            Some(polling) => polling.state(),
+            None if self.was_polling => "upgraded".to_owned(),
+            None => "not polling".to_owned(),
+        };
+        let marks = [
+            (self.dead, "dead"),
+            (self.slow, "slow"),
+            (self.mute, "mute"),
+            (self.excused, "excused"),
+            (self.is_fresh, "fresh"),
+            (self.ghost_for.is_some(), "a ghost"),
+        ];
+        let marks = marks.iter().filter_map(|(is, mark)| is.then_some(*mark));
+        let marks: Vec<&str> = marks.collect();
+        format!("{kind:?} on core {core}, {ending:?}, {marks:?}, {carrier}")
+    }
+
+    /// Its connections are in other hands, to do what no client should.
+    pub(super) fn breaks_off(&self) -> bool {
+        self.link.is_none() && self.polling.is_none()
+    }
+
+    fn send_frame(&self, opcode: Opcode, fin: bool, payload: &[u8], dice: &mut Xorshift) {
+        if let Some(link) = &self.link {
+            send_frame(link, opcode, fin, payload, dice);
+        }
+    }
+
+    /// Takes what has arrived, and does what follows from it. `false`: nothing.
+    pub(super) fn receive(&mut self, doors: &[usize], dice: &mut Xorshift) -> Result<bool, String> {
+        let Some(polling) = &mut self.polling else {
+            let bytes = self
+                .link
+                .as_ref()
+                .map(FakeClient::receive)
+                .unwrap_or_default();
+            self.input.extend_from_slice(&bytes);
+            return Ok(!bytes.is_empty());
+        };
+        let changed = polling.go_on(doors, dice)?;
+        let Some((link, input, queue)) = polling.take_upgrade() else {
+            return Ok(changed);
+        };
+        self.link = Some(link);
+        self.input = input;
+        self.upgraded = true;
+        self.is_fresh = true;
+        self.was_polling = true;
+        self.polling = None;
+        let ending = std::mem::take(&mut self.close_sent);
+        for packet in queue {
+            match packet.strip_prefix('b') {
+                Some(base64) => {
+                    let bytes = STANDARD.decode(base64).unwrap_or_default();
+                    self.send(Opcode::Binary, &bytes, dice);
+                }
+                None => self.text(&packet, dice),
+            }
+        }
+        self.close_sent = ending;
+        Ok(true)
     }
 
     /// All that is whole of what was received. An error says what is wrong with it.
     pub(super) fn read(&mut self) -> Result<Vec<Heard>, String> {
+        if let Some(polling) = &mut self.polling {
+            return Ok(polling.take_heard());
+        }
         let mut heard = Vec::new();
         if !self.upgraded {
             let Some(end) = self.input.windows(4).position(|four| four == b"\r\n\r\n") else {
@@ -270,8 +415,29 @@ impl Client {
     }
 }
 
+pub(super) fn upgrade_head(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+pub(super) fn send_frame(
+    link: &FakeClient,
+    opcode: Opcode,
+    fin: bool,
+    payload: &[u8],
+    dice: &mut Xorshift,
+) {
+    let mask = (dice.next() as u32).to_be_bytes();
+    let mut bytes = frame::encode_masked_head(opcode, fin, payload.len(), mask).to_vec();
+    let masked = payload.iter().zip(mask.iter().cycle());
+    bytes.extend(masked.map(|(byte, mask)| byte ^ mask));
+    link.send(&bytes);
+}
+
 /// A server's frame must be whole, unmasked and final: this server never cuts a message into frames.
-fn decode(bytes: &[u8]) -> Result<Option<(Heard, usize)>, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Heard, usize)>, String> {
     let head = match frame::decode_head(bytes) {
         Ok(Status::Partial) => return Ok(None),
         Ok(Status::Complete(head)) => head,

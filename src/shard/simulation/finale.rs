@@ -1,7 +1,7 @@
 //! How a run ends: everybody goes, and nothing is left of them.
 
 use super::Run;
-use super::client::{Ending, Kind};
+use super::client::{Client, Ending, Kind};
 use super::plan::Finale;
 use super::stage::{PING_INTERVAL_MS, SCOPES};
 use crate::server::fixture;
@@ -15,6 +15,10 @@ impl Run {
             Finale::Exodus => self.exodus(),
             Finale::Silence => self.silence(),
             Finale::Shutdown => return self.shut_down_one_by_one(),
+        }
+        let waits = |client: &Client| client.ghost_for.is_some() || client.is_stuck();
+        while self.clients.iter().any(waits) {
+            self.let_pass(PING_INTERVAL_MS);
         }
         self.check_vacant();
         self.world.server.shutdown();
@@ -89,6 +93,16 @@ impl Run {
         }
         self.world.cores[core].shutdown_begun = true;
         for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if client
+                .polling
+                .as_ref()
+                .is_some_and(|polling| polling.uses(core))
+            {
+                // What it asks for in this moment may be cut off.
+                client.excused = true;
+                self.lose(index);
+            }
             if self.clients[index].core == core && !self.clients[index].dead {
                 // What is on the way when the core closes a connection is not read any more.
                 self.lose(index);
@@ -105,8 +119,13 @@ impl Run {
             core.check_empty();
             assert_eq!(self.world.network.open_descriptors(index), 0);
             core.hall.with_rooms(|rooms| {
-                let scopes = SCOPES.iter().filter_map(|name| rooms.find_scope(name));
-                assert_eq!(scopes.count(), 0, "core {index} keeps scopes");
+                let kept = SCOPES
+                    .iter()
+                    .filter(|name| rooms.find_scope(name).is_some());
+                let kept: Vec<_> = kept
+                    .map(|name| (name, super::rest::interest(rooms, name, 0)))
+                    .collect();
+                assert!(kept.is_empty(), "core {index} keeps scopes: {kept:?}");
             });
         }
         self.world.network.check_quiescent();

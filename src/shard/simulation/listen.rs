@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::client::{Client, Ending, Heard, Kind, Packet, Question};
 use super::ledger::{EVERYONE, Name};
 use super::play::{blobs, tag};
+use super::polling::Over;
 use super::{LAST, Run};
 use crate::wire::frame::Opcode;
 
@@ -12,29 +13,35 @@ impl Run {
     /// A client reads what there is. `false`: nothing has changed for it.
     pub(super) fn pump(&mut self, index: usize) -> bool {
         self.ledger.now += 1;
-        let client = &mut self.clients[index];
+        let doors = self.doors();
+        let Run { clients, dice, .. } = self;
+        let client = &mut clients[index];
         if client.dead {
             return false;
         }
         if client.slow {
-            let reset = client.link.was_reset();
+            let reset = client.polling.is_none() && client.was_reset();
             if reset {
                 self.closed(index);
             }
             return reset;
         }
-        let some = client.receive();
-        if some {
-            match client.read() {
-                Ok(heard) => heard.into_iter().for_each(|heard| self.hear(index, heard)),
-                Err(error) => self.fail(index, &error),
+        let was_stuck = client.is_stuck();
+        let read = client.receive(&doors, dice);
+        let some = read.and_then(|some| Ok((some, client.read()?)));
+        let some = match some {
+            Ok((some, heard)) => {
+                heard.into_iter().for_each(|heard| self.hear(index, heard));
+                some
             }
-        }
-        let closed = !some && self.clients[index].link.is_closed();
+            Err(error) => self.fail(index, &error),
+        };
+        let client = &self.clients[index];
+        let closed = !client.dead && client.is_closed() && (!some || client.polling.is_some());
         if closed {
             self.closed(index);
         }
-        some || closed
+        some || closed || was_stuck != self.clients[index].is_stuck()
     }
 
     fn fail(&self, index: usize, what: &str) -> ! {
@@ -48,15 +55,16 @@ impl Run {
     /// The server has ended the connection, or it broke. Was there a reason?
     fn closed(&mut self, index: usize) {
         let client = &self.clients[index];
-        let (core, reset) = (client.core, client.link.was_reset());
+        let (core, reset) = (client.core, client.was_reset());
         let expected = client.ending.is_some() || client.excused || (self.plan.harsh && reset);
         if !expected {
             self.unexplained[core] += 1;
             let heard = client.close_heard;
+            let over = client.polling.as_ref().map(|polling| polling.over.clone());
             if !self.plan.cuts() {
                 self.fail(
                     index,
-                    &format!("ended for no reason, reset: {reset}, {heard:?}"),
+                    &format!("ended for no reason, reset: {reset}, {heard:?}, {over:?}"),
                 );
             }
         }
@@ -69,8 +77,13 @@ impl Run {
         if !orderly || given_up {
             self.lose(index);
         }
-        if !self.clients[index].mute {
-            self.clients[index].finish();
+        let client = &mut self.clients[index];
+        let over = client.polling.as_ref().and_then(|of| of.over.clone());
+        if matches!(over, Some(Over::Lost(_))) || client.is_fresh {
+            client.ghost_for = Some(0);
+        }
+        if !client.mute || client.polling.is_some() {
+            client.finish();
         }
         self.bury(index);
     }
@@ -167,6 +180,8 @@ impl Run {
                 let Run { clients, dice, .. } = self;
                 clients[index].text("3", dice);
             }
+            // Written for a GET, when the session ended in the middle of the upgrade; a Close frame follows.
+            Some(b'1') if self.clients[index].is_upgraded_to_close() => {}
             Some(b'4') => match Packet::parse(&text[1..]) {
                 Ok(packet) if packet.missing > 0 => self.clients[index].packet = Some(packet),
                 Ok(packet) => self.packet(index, &packet),
@@ -264,10 +279,15 @@ impl Run {
             return;
         }
         let client = &self.clients[self.owners[&sender]];
-        let reset = self.plan.harsh && client.link.was_reset();
+        let reset = self.plan.harsh && client.was_reset();
         let may_have_left = client.excused || client.ending.is_some() || reset || self.plan.cuts();
         if !may_have_left {
-            self.fail(index, &format!("heard that {sender} left, which did not"));
+            let state = client.state();
+            let reason = super::stage::reason_of(sender);
+            self.fail(
+                index,
+                &format!("heard that {sender} left ({reason:?}), which did not: {state}"),
+            );
         }
         self.ledger.begin_farewell(sender);
     }

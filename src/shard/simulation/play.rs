@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Ending, Kind, Question};
 use super::ledger::{EVERYONE, FIRST_ROOM, HANDLE, KEPT, Name, ROOMS, Room, Target};
+use super::polling::Polling;
 use super::stage::{PATH, SCOPES, Spec};
 use super::{LAST, Run};
 use crate::wire::frame::Opcode;
@@ -107,6 +108,9 @@ impl Run {
     }
 
     fn act_as(&mut self, index: usize) {
+        if self.clients[index].polling.is_some() && self.dice.below(12) == 0 {
+            return self.act_on_polling(index);
+        }
         let dice = self.dice.below(1000);
         match dice {
             0..8 => return self.leave(index, Ending::Close),
@@ -154,13 +158,18 @@ impl Run {
         if shut || self.clients.len() >= self.plan.clients {
             return;
         }
-        let link = self.world.network.connect(core);
         let kind = match self.dice.below(20) {
             0 => Kind::Stillborn,
             1..9 => Kind::Plain,
             _ => Kind::SocketIo,
         };
-        let mut client = Client::new(link, core, kind);
+        let network = &self.world.network;
+        let polls = kind == Kind::SocketIo && self.dice.below(2) == 0;
+        let mut client = if polls {
+            Client::polls(Polling::new(network.clone(), core), core)
+        } else {
+            Client::new(network.connect(core), core, kind)
+        };
         client.next_id = self.dice.below(1000) as u64;
         let index = self.clients.len();
         self.clients.push(client);
@@ -176,7 +185,9 @@ impl Run {
                 }
             }
             Kind::SocketIo => {
-                self.clients[index].upgrade("/socket.io/?EIO=4&transport=websocket");
+                if !polls {
+                    self.clients[index].upgrade("/socket.io/?EIO=4&transport=websocket");
+                }
                 if self.dice.below(2) == 0 {
                     self.connect_namespace(index);
                 }
@@ -192,7 +203,7 @@ impl Run {
             1 => "GET /ws HTTP/1.1\r\nHo",
             _ => "",
         };
-        client.link.send(text.as_bytes());
+        client.send_bytes(text.as_bytes());
     }
 
     /// A member that is asked in; it counts as the client's when the server has answered.
@@ -230,7 +241,7 @@ impl Run {
     }
 
     /// The member asks to be let out: the others must hear of it if they heard of nothing before.
-    fn farewell(&mut self, name: Name) {
+    pub(super) fn farewell(&mut self, name: Name) {
         if !self.ledger.wants_in(name, EVERYONE) {
             return;
         }
@@ -238,8 +249,9 @@ impl Run {
         let target = Target {
             scope: member.scope,
             not: Some(name),
-            // Who was not answered yet may never have been in.
-            volatile: !self.ledger.is_connected(name),
+            // Who was not answered yet may never have been in; and of one that broke by itself the server may have told before.
+            volatile: !self.ledger.is_connected(name)
+                || self.clients[self.owners[&name]].is_closed(),
             from_core: Some(member.core),
             ..Target::default()
         };
@@ -252,7 +264,8 @@ impl Run {
 
     /// Leaves for good, in one of several ways.
     pub(super) fn leave(&mut self, index: usize, how: Ending) {
-        if how == Ending::Reset {
+        let polls = self.clients[index].polling.is_some();
+        if how == Ending::Reset || polls && how == Ending::Fin {
             self.lose(index);
         }
         let members = self.clients[index].members;
@@ -266,6 +279,7 @@ impl Run {
         client.ending = Some(how);
         match how {
             Ending::Close => client.close(1000, dice),
+            Ending::Fin if polls => self.vanish(index, false),
             Ending::Fin => client.finish(),
             Ending::Asked => match (client.kind, namespace) {
                 (Kind::Plain, _) => client.text("bye", dice),
@@ -275,11 +289,7 @@ impl Run {
                 // Engine.IO's close packet.
                 _ => client.text("1", dice),
             },
-            Ending::Reset => {
-                client.finished = true;
-                client.link.reset();
-                self.bury(index);
-            }
+            Ending::Reset => self.vanish(index, true),
             Ending::Shutdown => {}
         }
     }

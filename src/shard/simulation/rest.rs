@@ -10,6 +10,7 @@ use super::stage::{self, SCOPES};
 use super::{Run, fixture};
 use crate::room::Rooms;
 use crate::server::fixture::fault_count;
+use crate::shard::census::Census;
 
 /// Rounds after which a run that does not come to rest is given up. The longest that were seen took a hundredth of it.
 const ROUNDS_MAX: usize = 100_000;
@@ -45,9 +46,14 @@ impl Run {
             let homeless = client.kind == Kind::SocketIo && client.members == [None; 3];
             client.excused |= client.slow || client.mute || homeless;
             client.mute_for += usize::from(client.mute && !client.slow);
+            client.ghost_for = client.ghost_for.map(|ghost| ghost + 1);
         }
         self.world.network.advance(ms);
         self.rest();
+        for client in &mut self.clients {
+            // Not answered, given up, and no GET came for its last words: by now it must be forgotten.
+            client.ghost_for.take_if(|ghost| *ghost > 4);
+        }
         for (index, client) in self.clients.iter().enumerate() {
             // Once to be asked, once to be given up, and once more for what it said before it fell silent.
             let kept = client.mute_for > 3 && !client.dead && !client.slow;
@@ -69,12 +75,14 @@ impl Run {
         assert_eq!(fixture::panics(), self.panics_before, "a handler panicked");
         for index in 0..self.clients.len() {
             let client = &self.clients[index];
-            if !client.dead && !client.slow {
+            if !client.dead && !client.slow && !client.is_stuck() {
                 self.check_client(index);
+                self.clients[index].is_fresh = false;
                 self.retire(index);
             }
         }
         self.check_due();
+        self.check_sessions();
         self.check_counts();
         self.check_membership();
     }
@@ -83,15 +91,23 @@ impl Run {
     fn check_client(&self, index: usize) {
         let client = &self.clients[index];
         let what = |what: &str| {
+            let shard = self.world.cores[client.core].shard.as_ref();
+            let roll = shard.map(|shard| shard.roll());
             format!(
-                "client {index}, {:?} on core {}: {what}",
-                client.kind, client.core
+                "client {index}, {}: {what}; its core: {roll:?}",
+                client.state()
             )
         };
         assert!(!client.has_rest(), "{}", what("half a frame is left"));
         if client.kind == Kind::Stillborn || client.mute {
             return;
         }
+        let polls = client.polling.as_ref();
+        assert!(
+            polls.is_none_or(|polling| polling.is_at_rest()),
+            "{}",
+            what("a GET or POST does not end")
+        );
         let ended = client.ending.is_some() || client.close_heard.is_some();
         assert!(!ended, "{}", what("the server does not end it"));
         assert!(
@@ -131,7 +147,7 @@ impl Run {
     fn check_due(&self) {
         let reads = |name: Name| {
             let client = self.owners.get(&name).map(|owner| &self.clients[*owner]);
-            client.is_none_or(|client| !client.slow)
+            client.is_none_or(|client| !client.slow && !client.is_stuck() && !client.breaks_off())
         };
         for name in self.ledger.present().filter(|name| reads(*name)) {
             // What a slow client sends may have to wait until it reads what it gets.
@@ -142,11 +158,8 @@ impl Run {
                 .collect();
             let state = |name: Name| {
                 let owner = *self.owners.get(&name)?;
-                let client = &self.clients[owner];
-                let (core, ending, dead) = (client.core, client.ending, client.dead);
-                Some(format!(
-                    "client {owner} on core {core}, {ending:?}, dead: {dead}"
-                ))
+                let state = self.clients[owner].state();
+                Some(format!("client {owner}, {state}"))
             };
             assert!(
                 lost.is_empty(),
@@ -155,6 +168,35 @@ impl Run {
                 state(lost[0].0)
             );
         }
+    }
+
+    /// Sessions on polling are those of the clients, each holds a GET, and nothing is half done.
+    fn check_sessions(&self) {
+        if self.clients.iter().any(Client::is_hidden) {
+            return;
+        }
+        for (index, core) in self.world.cores.iter().enumerate() {
+            let Some(shard) = &core.shard else { continue };
+            let clients = self.clients.iter().filter(|client| client.core == index);
+            let sessions =
+                clients.filter_map(|client| client.polling.as_ref().filter(|_| !client.dead));
+            let mut expected = Census::default();
+            for session in sessions {
+                expected.sessions += 1;
+                expected.polls += 1;
+                expected.probes += session.probes();
+                expected.probed += usize::from(session.probes() > 0);
+            }
+            let (census, roll) = (shard.census(), shard.roll());
+            let all = self.states(index);
+            assert_eq!(census, expected, "core {index}: {roll:?} of {all:#?}");
+        }
+    }
+
+    /// Of all clients that there have been on a core.
+    fn states(&self, core: usize) -> Vec<String> {
+        let here = self.clients.iter().filter(|client| client.core == core);
+        here.map(Client::state).collect()
     }
 
     fn check_counts(&self) {
@@ -193,12 +235,12 @@ impl Run {
             let index = core.hall.core();
             let what = format!("core {index}, {} in {scope_name}", room_name(room));
             let members = population(core, scope_name, room);
-            let hidden =
-                |client: &Client| client.core == index && !client.dead && client.is_hidden();
+            let hidden = |client: &Client| client.core == index && client.is_hidden();
             if !self.clients.iter().any(hidden)
                 && let Some(expected) = self.ledger.population(scope, index, room)
             {
-                assert_eq!(members, expected, "members of {what}");
+                let all = self.states(index);
+                assert_eq!(members, expected, "members of {what} of {all:#?}");
             }
             for other in living().filter(|other| other.hall.core() != index) {
                 let knows = core
@@ -215,7 +257,9 @@ impl Run {
 impl Client {
     /// What the server thinks of it can be unknown to itself.
     fn is_hidden(&self) -> bool {
-        self.slow || self.mute || self.ending == Some(Ending::Shutdown)
+        let living = self.slow || self.mute || self.ending == Some(Ending::Shutdown);
+        let hidden = living || self.is_stuck() || self.breaks_off();
+        self.ghost_for.is_some() || !self.dead && hidden
     }
 }
 
@@ -230,7 +274,11 @@ fn population(core: &super::world::Core, scope: &str, room: Room) -> usize {
     })
 }
 
-fn interest(rooms: &Rooms, scope: &str, room: Room) -> Option<crate::room::cores::CoreSet> {
+pub(super) fn interest(
+    rooms: &Rooms,
+    scope: &str,
+    room: Room,
+) -> Option<crate::room::cores::CoreSet> {
     let scope = rooms.find_scope(scope)?;
     Some(rooms.interest(scope, name_in(room).as_deref()))
 }

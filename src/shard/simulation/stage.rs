@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LAST;
 use super::plan::Plan;
+use crate::proto::reason::DisconnectReason;
 use crate::server::{
     Binary, Builder, CloseFrame, Config, Data, Handshake, Message, Namespace, Payload, Receivers,
     Server, Socket, WebSocket, WebSocketBroadcast, WebSocketRoute,
@@ -51,6 +52,8 @@ struct Backstage {
     /// Handles that are kept, dead ones too: those must reach nobody.
     kept: Vec<Socket>,
     counts: Vec<Receivers>,
+    /// Why Socket.IO sockets left, by name.
+    reasons: HashMap<u32, DisconnectReason>,
 }
 
 fn backstage<T>(act: impl FnOnce(&mut Backstage) -> T) -> T {
@@ -66,6 +69,11 @@ pub(super) fn clear() {
 /// The numbers of receivers that were asked for since the last time.
 pub(super) fn take_counts() -> Vec<Receivers> {
     backstage(|backstage| std::mem::take(&mut backstage.counts))
+}
+
+/// Why the Socket.IO socket of this name left, if it has.
+pub(super) fn reason_of(name: u32) -> Option<DisconnectReason> {
+    backstage(|backstage| backstage.reasons.get(&name).copied())
 }
 
 pub(super) fn builder(plan: &Plan) -> Builder {
@@ -125,8 +133,9 @@ fn talk(namespace: Namespace) -> Namespace {
         .on("quit", |socket: Socket, Data(close): Data<bool>| {
             socket.disconnect(close);
         })
-        .on_disconnecting(|socket: Socket| {
+        .on_disconnecting(|socket: Socket, reason: DisconnectReason| {
             if let Ok(Name { name }) = socket.auth() {
+                backstage(|backstage| backstage.reasons.insert(name, reason));
                 socket.broadcast().emit("said", format!("{name}:{LAST}:"));
             }
         })

@@ -10,6 +10,7 @@ use crate::reactor::fake::{Fake, Network};
 use crate::reactor::{Reactor, Wait};
 use crate::server::Server;
 use crate::server::fixture::{self, CoreParts, Local};
+use crate::shard::census::Census;
 use crate::shard::hall::Hall;
 use crate::shard::mailbox::with_capacity;
 use crate::shard::{Pace, Shard, thread};
@@ -174,7 +175,9 @@ impl Core {
     pub(super) fn check_empty(&self) {
         let index = self.hall.core();
         if let Some(shard) = &self.shard {
-            assert_eq!(shard.connections(), 0, "core {index} keeps connections");
+            let roll = shard.roll();
+            assert_eq!(shard.connections(), 0, "core {index} keeps {roll:?}");
+            assert_eq!(shard.census(), Census::default(), "core {index}");
             assert!(!shard.has_timers(), "core {index} keeps timers");
         }
         assert_eq!(self.hall.seats().0, 0, "core {index} keeps seats");
