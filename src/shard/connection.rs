@@ -208,6 +208,13 @@ impl Connection {
         }
     }
 
+    /// Adds what it was told to what waits behind the send in flight, or for a poll.
+    pub(crate) fn hold<'a>(&mut self, pieces: impl Iterator<Item = Piece<'a>>, pool: &mut Pool) {
+        let mut outbound = self.outbound.take().unwrap_or_default();
+        self.add_to(&mut outbound, pieces, pool);
+        self.outbound = Some(outbound);
+    }
+
     /// May anything be sent that is marked for it?
     pub(crate) fn may_say(&self) -> bool {
         matches!(

@@ -103,9 +103,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                         failed.push(key);
                         continue;
                     }
-                    let mut outbound = connection.outbound.take().unwrap_or_default();
-                    connection.add_to(&mut outbound, turn.pieces(marked), pool);
-                    connection.outbound = Some(outbound);
+                    connection.hold(turn.pieces(marked), pool);
                     if connection.descriptor.is_none() {
                         polled.push(key);
                     }
@@ -134,9 +132,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             turn.clear();
         });
-        polled.into_iter().for_each(|key| self.answer_poll(key));
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
+        }
+        // After that: a GET that is held takes all, so that what was paused for it goes on.
+        for key in polled {
+            self.answer_poll(key);
         }
         for key in failed {
             self.fail(key);

@@ -148,6 +148,12 @@ impl Polling {
             changed |= probe.go_on(dice)?;
         }
         self.probes.retain(|probe| probe.stage != Stage::Gone);
+        let lost = |(link, _): &(FakeClient, Vec<u8>)| link.was_reset();
+        if self.over.is_none() && self.taken_over.as_ref().is_some_and(lost) {
+            // The server may not have heard of it, and hold the GET on.
+            self.over = Some(Over::Lost("the WebSocket broke"));
+            return Ok(true);
+        }
         if self.over.is_some() || self.taken_over.is_some() {
             return Ok(changed);
         }
