@@ -1,0 +1,83 @@
+//! What a hostile client, or the application's own code, might do to everybody else.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use ringhall::{Config, ConnectionError, Handshake, Server};
+
+use crate::bed::is_node;
+use crate::wire::{UPGRADE, Wire, request};
+
+fn panics(what: &str, request: &Handshake) {
+    assert!(request.query("bomb").as_deref() != Some(what), "on purpose");
+}
+
+/// A server whose hooks panic when the parameter `bomb` names them.
+fn bombs(with_gate: bool) -> Server {
+    let mut builder = Server::builder()
+        .config(Config {
+            cores: 1,
+            shutdown_timeout: Duration::from_millis(100),
+            ..Config::default()
+        })
+        .listen("127.0.0.1:0")
+        .initial_headers(|request: &Handshake, _: &mut HeaderMap| panics("initial", request))
+        .response_headers(|request: &Handshake, _: &mut HeaderMap| panics("every", request))
+        .session_name(|request: &Handshake| {
+            panics("name", request);
+            None
+        })
+        .on_connection_error(|error: &ConnectionError<'_>| panics("error", error.request));
+    if with_gate {
+        builder = builder.allow_request(|request: Handshake| {
+            panics("gate", &request);
+            async move {
+                tokio::task::yield_now().await;
+                panics("gate later", &request);
+                Ok(())
+            }
+        });
+    }
+    builder.start().expect("the server starts")
+}
+
+#[test]
+fn a_panic_in_a_hook_harms_nobody() {
+    if is_node() {
+        return;
+    }
+    // Without a gate a WebSocket is opened before hyper sees it.
+    for with_gate in [false, true] {
+        let server = bombs(with_gate);
+        let address = server.local_addrs()[0];
+        for (bomb, status) in [
+            ("initial", 200),
+            ("every", 200),
+            ("name", 200),
+            ("gate", if with_gate { 403 } else { 200 }),
+            ("gate%20later", if with_gate { 403 } else { 200 }),
+        ] {
+            for transport in ["polling", "websocket"] {
+                let target = format!("/socket.io/?EIO=4&transport={transport}&bomb={bomb}");
+                let headers = if transport == "websocket" {
+                    UPGRADE
+                } else {
+                    ""
+                };
+                let answer = Wire::connect(address).ask(request("GET", &target, headers));
+                let expected = match (transport, status) {
+                    ("websocket", 200) => 101,
+                    ("websocket", _) => 400,
+                    _ => status,
+                };
+                assert_eq!(answer.status, expected, "{target}");
+            }
+        }
+        let target = "/socket.io/?EIO=9&transport=polling&bomb=error";
+        assert_eq!(Wire::connect(address).get(target).status, 400);
+        let target = "/socket.io/?EIO=4&transport=polling";
+        assert_eq!(Wire::connect(address).get(target).status, 200);
+        server.shutdown();
+        server.wait().expect("no core has ended before");
+    }
+}
