@@ -1,11 +1,14 @@
 //! What a hostile client, or the application's own code, might do to everybody else.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use http::HeaderMap;
 use ringhall::{Config, ConnectionError, Handshake, Server};
 
-use crate::bed::is_node;
+use crate::bed::{Bed, Setup, is_node};
+use crate::session::Session;
+use crate::until;
 use crate::wire::{UPGRADE, Wire, request};
 
 fn panics(what: &str, request: &Handshake) {
@@ -80,4 +83,28 @@ fn a_panic_in_a_hook_harms_nobody() {
         server.shutdown();
         server.wait().expect("no core has ended before");
     }
+}
+
+#[test]
+fn a_client_that_reads_no_answers_is_cut() {
+    if is_node() {
+        return;
+    }
+    let setup = Setup {
+        keep_alive_ms: 200,
+        ..Setup::default()
+    };
+    let bed = Bed::start(&setup);
+    let mut session = Session::open(&bed);
+    let mut deaf = bed.connect();
+    deaf.stream.set_nonblocking(true).unwrap();
+    let script = request("GET", "/socket.io/socket.io.js", "").repeat(100);
+    until("the connection is cut", || {
+        deaf.stream
+            .write(script.as_bytes())
+            .is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
+            .then_some(())
+    });
+    session.echoes();
+    bed.serves();
 }
