@@ -15,6 +15,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::local::Local;
@@ -122,28 +123,44 @@ fn engine_door(
 pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) -> Answering {
     let (local, from) = (local.clone(), from.clone());
     Box::pin(async move {
-        if !has_host(&request) {
-            return Ok(refusal(&HOST).map(Body::Full));
-        }
-        // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
-        if !request.uri().path().starts_with('/') {
-            return Ok(refusal(&TARGET).map(Body::Full));
-        }
+        let has_body = !request.body().is_end_stream();
         let place = local.shared().routes.find(request.uri().path());
-        match place {
-            Place::Engine(above) => serve_engine(&local, request, above, &from).await,
-            Place::WebSocket { .. } => {
+        let fallback = local.shared().served.fallback.as_ref();
+        let refused = if !has_host(&request) {
+            Some(HOST)
+        } else if !request.uri().path().starts_with('/') {
+            // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
+            Some(TARGET)
+        } else {
+            None
+        };
+        let answer = match (refused, place, fallback) {
+            (Some(refused), ..) => Ok(refusal(&refused).map(Body::Full)),
+            (None, Place::Engine(above), _) => serve_engine(&local, request, above, &from).await,
+            (None, Place::WebSocket { .. }, _) => {
                 finish(open_websocket(local.shared(), &request, from.via), &from)
             }
-            Place::Page { content_type, body } => {
+            (None, Place::Page { content_type, body }, _) => {
                 Ok(page(request.method(), content_type, body).map(Body::Full))
             }
-            Place::Nowhere => match &local.shared().served.fallback {
-                Some(fallback) => fallback.serve(&local, request, &from).await,
-                None => Ok(nothing_here(&request).map(Body::Full)),
-            },
-        }
+            // What becomes of the body is its own affair.
+            (None, Place::Nowhere, Some(fallback)) => {
+                return fallback.serve(&local, request, &from).await;
+            }
+            (None, Place::Nowhere, None) => Ok(nothing_here(&request).map(Body::Full)),
+        };
+        answer.map(|response| close_behind(has_body, response))
     })
+}
+
+/// Of a request that is refused the body may not be read to its end: then hyper closes the connection, and the client is to be told, lest it
+/// sends the next request into that (RFC 9112 §9.6).
+fn close_behind(has_body: bool, mut response: Response<Body>) -> Response<Body> {
+    let status = response.status();
+    if has_body && (status.is_client_error() || status.is_server_error()) {
+        insert(response.headers_mut(), "connection", b"close");
+    }
+    response
 }
 
 async fn serve_engine(

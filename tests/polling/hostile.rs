@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use ringhall::{Config, ConnectionError, Handshake, Server};
 
-use crate::bed::{Bed, Setup, is_node};
+use crate::bed::{Bed, ENGINE, Setup, is_node, on_cores};
 use crate::session::Session;
 use crate::until;
-use crate::wire::{UPGRADE, Wire, request};
+use crate::wire::{UPGRADE, Wire, post, request};
 
 fn panics(what: &str, request: &Handshake) {
     assert!(request.query("bomb").as_deref() != Some(what), "on purpose");
@@ -107,4 +107,34 @@ fn a_client_that_reads_no_answers_is_cut() {
     });
     session.echoes();
     bed.serves();
+}
+
+#[test]
+fn a_refusal_that_leaves_the_body_unread_says_that_the_connection_ends() {
+    if is_node() {
+        return;
+    }
+    let setup = Setup {
+        max_payload: 1000,
+        ..Setup::default()
+    };
+    on_cores(&setup, |bed, layout| {
+        let session = Session::open_on(bed, layout);
+        let unknown = format!("{ENGINE}&sid=AAAAAAAAAAAAAAAAAAAA");
+        for (target, status) in [
+            (session.target(), 413),
+            (&unknown, 400),
+            ("/", 405),
+            ("/nowhere", 404),
+        ] {
+            let mut wire = bed.connect_to(layout.post);
+            // Behind what is refused at once nothing more may be sent: the client is told so, and sees the end.
+            wire.try_send(post(target, "4".repeat(300_000)));
+            let answer = wire.response();
+            assert_eq!(answer.status, status, "{target}");
+            assert_eq!(answer.header("connection"), Some("close"), "{target}");
+            wire.expect_end();
+        }
+        bed.serves();
+    });
 }
