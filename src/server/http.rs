@@ -52,6 +52,11 @@ pub(crate) const HOST: Refusal = Refusal::new(
     "Send exactly one Host header with the name of this server.",
 );
 
+const CODING: Refusal = Refusal::new(
+    501,
+    "Of the transfer codings only chunked is spoken here, and only once.",
+);
+
 /// Where the first request of a connection leads, if it asks for a WebSocket and nothing has to be waited for.
 pub(crate) fn door(
     local: &Local,
@@ -131,6 +136,8 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
         } else if !request.uri().path().starts_with('/') {
             // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
             Some(TARGET)
+        } else if !has_plain_body(&request) {
+            Some(CODING)
         } else {
             None
         };
@@ -252,6 +259,17 @@ pub(crate) fn has_host<B>(request: &Request<B>) -> bool {
     }
 }
 
+/// RFC 9112 §6.1: hyper undoes chunking, and looks at the last coding alone. What else was done to the body, or another server on the way may
+/// think of it, is not known.
+fn has_plain_body<B>(request: &Request<B>) -> bool {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 pub(crate) fn page(method: &Method, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     match *method {
         // hyper leaves the body of an answer to HEAD out, and tells its length.
@@ -275,7 +293,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response<Bytes> {
         }
         // RFC 9110 §15.5.6: a 405 names what is allowed.
         405 => insert(headers, "allow", b"GET, HEAD"),
-        400 => insert(headers, "connection", b"close"),
+        400 | 501 => insert(headers, "connection", b"close"),
         _ => {}
     }
     response

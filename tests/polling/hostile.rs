@@ -138,3 +138,28 @@ fn a_refusal_that_leaves_the_body_unread_says_that_the_connection_ends() {
         bed.serves();
     });
 }
+
+#[test]
+fn a_body_in_other_codings_than_chunked_is_refused() {
+    // Node takes them.
+    if is_node() {
+        return;
+    }
+    let bed = Bed::plain();
+    let mut session = Session::open(&bed);
+    for coding in [
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let mut wire = bed.connect();
+        let smuggled = request("GET", "/smuggled", "");
+        let pushed = request("POST", session.target(), coding) + "2\r\n4x\r\n0\r\n\r\n" + &smuggled;
+        let answer = wire.ask(pushed);
+        assert_eq!(answer.status, 501, "{coding}");
+        assert_eq!(answer.header("connection"), Some("close"), "{coding}");
+        wire.expect_end();
+    }
+    session.echoes();
+}
