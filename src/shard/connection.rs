@@ -534,6 +534,8 @@ impl Connection {
                 let progress = http.shut_down(key, room, cx);
                 self.progressed(key, progress, cx)
             }
+            // It hears of the end from its session, which it is about to take over.
+            Phase::Probing(probing) if probing.is_answered => Flow::Continue,
             Phase::Probing(probing) => {
                 let flow = probing.close(key, cx);
                 self.ended(flow)
