@@ -204,7 +204,7 @@ impl Engine {
     ) -> Step {
         let mut desk = Desk {
             key,
-            sid: &self.sid,
+            sid: self.sid.as_str(),
             revision: self.revision,
             handshake: &self.handshake,
             sockets: &mut self.sockets,
@@ -265,7 +265,7 @@ impl Engine {
         let (body, is_binary) = form::encode_all(form, &mut outbound);
         let packets = if poll.opens {
             Answer::Opened {
-                sid: self.sid.clone(),
+                sid: self.sid.as_str().into(),
                 body,
                 is_binary,
             }
