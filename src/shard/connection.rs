@@ -15,7 +15,7 @@ use super::dialect::Dialect;
 use super::engine::Engine;
 use super::engine::probing::Probing;
 use super::hall::Hall;
-use super::http::{Http, Progress};
+use super::http::{Http, Progress, UNTAKEN_MAX};
 use super::opening::{Opened, Opening};
 use super::outbound::{Outbound, Pool};
 use super::plain::Plain;
@@ -222,9 +222,10 @@ impl Connection {
         self.unsent() > settings.outbound_soft && !self.pause.outbound
     }
 
-    /// So many bytes more may be kept for it to send.
+    /// So many bytes more may be kept for HTTP to send.
     fn room<A>(&self, cx: &Context<'_, A>) -> usize {
-        cx.settings.outbound_soft.saturating_sub(self.unsent())
+        let most = cx.settings.outbound_soft.min(UNTAKEN_MAX);
+        most.saturating_sub(self.unsent())
     }
 
     /// Handles received bytes, all of them.
@@ -368,6 +369,18 @@ impl Connection {
         }
     }
 
+    /// A send has ended, and another one is under way or not.
+    pub(crate) fn handle_taken(&mut self, now_ms: u64) {
+        let is_more = self.send_submitted;
+        if let Phase::Http(http) = &mut self.phase {
+            http.taken(is_more, now_ms);
+        }
+    }
+
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self.phase, Phase::Http(_))
+    }
+
     /// Whether it has more to write than there was room for.
     pub(crate) fn wants_room(&self) -> bool {
         matches!(&self.phase, Phase::Http(http) if http.wants_room())
@@ -438,6 +451,7 @@ impl Connection {
         }
         let flow = match &mut self.phase {
             Phase::Opening(opening) => opening.handle_timeout(key, cx),
+            Phase::Http(http) if http.is_stalled(cx.now_ms) => Flow::Abort,
             Phase::Http(_) => return self.handle_wake(key, cx),
             Phase::Plain(plain) => plain.handle_timeout(key, cx),
             Phase::Engine(engine) => engine.handle_timeout(key, cx),

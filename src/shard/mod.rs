@@ -352,6 +352,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             if connection.end == End::Open
                 && connection.pause.application > 0
                 && !connection.hung_up
+                && !connection.is_http()
             {
                 // Nothing is read for the application's sake, so a sign of life would not be seen. Of a peer that has hung up
                 // none is to come: it has the usual time, so that a handler that never ends does not keep its connection for ever.

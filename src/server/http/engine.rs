@@ -76,8 +76,8 @@ impl<P: Port> Request<'_, P> {
         match served {
             Ok(served) => served.with(headers),
             Err(error) => {
-                if let Some(hook) = &self.options.hooks.connection_error {
-                    hook(&ConnectionError {
+                if self.options.hooks.connection_error.is_some() {
+                    self.options.tell_refusal(&ConnectionError {
                         code: error.code(),
                         message: error.message(),
                         request: &self.handshake(),
@@ -166,12 +166,8 @@ impl<P: Port> Request<'_, P> {
     }
 
     async fn ask_gate(&self, handshake: &Handshake) -> Result<(), Error> {
-        match self.options.ask_gate(handshake) {
-            None => Ok(()),
-            Some(asked) => asked
-                .await
-                .map_err(|Forbidden(message)| Error::Forbidden(message)),
-        }
+        let asked = self.options.ask_gate(handshake).await;
+        asked.map_err(|Forbidden(message)| Error::Forbidden(message))
     }
 
     /// A WebSocket, for a new session or for one on polling.
