@@ -189,6 +189,14 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         };
         if let Some(connection) = self.connections.get_mut(session) {
             connection.upgrade(session, probing.machine, &cx);
+            if connection.end == End::Flushing {
+                // What closes the WebSocket is only marked, and must be written before writing ends.
+                connection.end = End::Saying;
+                connection.end_deadline_ms = self.now_ms + self.settings.linger_ms;
+                self.hall.command(Command::Advance {
+                    connection: session,
+                });
+            }
             if !connection.send_submitted {
                 self.send_next(session);
             }

@@ -480,6 +480,15 @@ fn a_session_that_closes_takes_its_probe_along() {
         websocket.send(frame(CLOSE, &[]));
         assert_eq!(websocket.hear(), Frame::End);
         session.ended_with("forced close");
+        // The same without a word before it.
+        let mut session = Session::open_on(bed, layout);
+        let mut websocket = session.probe();
+        session.push("4close");
+        websocket.say("5");
+        assert_eq!(websocket.hear(), Frame::Close(None));
+        websocket.send(frame(CLOSE, &[]));
+        assert_eq!(websocket.hear(), Frame::End);
+        session.ended_with("forced close");
         // The transport fails.
         let mut session = Session::open_on(bed, layout);
         let mut websocket = session.knock();
