@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::server::{Builder, Server, fixture};
+use crate::shard::mailbox::mailbox;
+
+const KEY: ConnKey = ConnKey {
+    slot: 0,
+    generation: 0,
+};
+
+/// A core with nothing but what it is described with.
+fn core(builder: Builder) -> fixture::CoreParts {
+    let (_, parts) = fixture::cores(builder, vec![mailbox(Arc::new(|| {}))]);
+    parts.into_iter().next().unwrap()
+}
+
+/// A connection that was told nothing yet.
+fn accepted() -> Connection {
+    Connection::new(Descriptor(0), None, None, 0)
+}
+
+#[test]
+fn what_was_written_in_this_turn_is_no_room_for_more() {
+    const PAGE: usize = 10_000;
+    let core = core(Server::builder().page("/", "text/plain", "x".repeat(PAGE)));
+    let cx = Context {
+        app: &core.local,
+        hall: &core.hall,
+        settings: &core.settings,
+        now_ms: 0,
+    };
+    let most = core.settings.outbound_soft;
+    let mut connection = accepted();
+    // Asks for three times as much as may wait, in pieces that all come in one turn.
+    let asked = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(most / PAGE / 4);
+    for _ in 0..12 {
+        let flow = connection.handle_input(KEY, &mut asked.clone(), &cx);
+        assert_eq!(flow, Flow::Continue);
+    }
+    let marked = core
+        .hall
+        .with_turn(|turn, _| turn.pending_bytes(KEY.slot));
+    assert!(marked > most - PAGE, "{marked} bytes: it takes what it may");
+    assert!(marked <= most, "{marked} bytes");
+}
