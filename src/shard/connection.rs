@@ -132,8 +132,6 @@ pub(crate) struct Held {
     pub(crate) bytes: Vec<u8>,
     /// What was under way and is not decrypted yet; it comes behind the above.
     pub(crate) sealed: Vec<u8>,
-    /// The peer's FIN.
-    pub(crate) finished: bool,
 }
 
 impl Connection {

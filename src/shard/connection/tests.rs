@@ -38,9 +38,7 @@ fn what_was_written_in_this_turn_is_no_room_for_more() {
         let flow = connection.handle_input(KEY, &mut asked.clone(), &cx);
         assert_eq!(flow, Flow::Continue);
     }
-    let marked = core
-        .hall
-        .with_turn(|turn, _| turn.pending_bytes(KEY.slot));
+    let marked = core.hall.with_turn(|turn, _| turn.pending_bytes(KEY.slot));
     assert!(marked > most - PAGE, "{marked} bytes: it takes what it may");
     assert!(marked <= most, "{marked} bytes");
 }
