@@ -42,3 +42,22 @@ fn what_was_written_in_this_turn_is_no_room_for_more() {
     assert!(marked > most - PAGE, "{marked} bytes: it takes what it may");
     assert!(marked <= most, "{marked} bytes");
 }
+
+#[test]
+fn who_waits_for_a_session_is_no_task_whatever_the_gate() {
+    let core = core(Server::builder().allow_request(|_| async { Ok(()) }));
+    let cx = Context {
+        app: &core.local,
+        hall: &core.hall,
+        settings: &core.settings,
+        now_ms: 0,
+    };
+    let asked = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut connection = accepted();
+    let flow = connection.handle_input(KEY, &mut asked.to_vec(), &cx);
+    assert_eq!(flow, Flow::Continue);
+    let calls = core.hall.take_commands();
+    assert!(matches!(&calls[..], [Command::Call(_)]), "it was let in");
+    // A core with tasks waits through the runtime, which costs it more.
+    assert_eq!(core.hall.tasks(), 0);
+}
