@@ -104,7 +104,6 @@ impl Pause {
 pub(crate) struct Connection {
     /// `None` for a session on polling.
     pub(crate) descriptor: Option<Descriptor>,
-    pub(crate) peer: Option<SocketAddr>,
     /// `None`: plain TCP, or a session on polling.
     pub(crate) secure: Option<Box<Secure>>,
     /// How its client wants binary messages, if not as everybody else's. It is here so that a broadcast need not look into the session.
@@ -141,10 +140,10 @@ impl Connection {
         secure: Option<Box<Secure>>,
         deadline_ms: u64,
     ) -> Self {
-        let phase = Phase::Opening(Box::new(Opening::new(deadline_ms)));
+        let phase = Phase::Opening(Box::new(Opening::new(peer, deadline_ms)));
         Connection {
             secure,
-            ..Connection::with_phase(Some(descriptor), peer, phase)
+            ..Connection::with_phase(Some(descriptor), phase)
         }
     }
 
@@ -153,26 +152,21 @@ impl Connection {
         let dialect = engine.dialect();
         Connection {
             dialect,
-            ..Connection::with_phase(None, None, Phase::Engine(engine))
+            ..Connection::with_phase(None, Phase::Engine(engine))
         }
     }
 
     /// A connection whose HTTP was spoken elsewhere; see [`Connection::take_over`].
-    pub(crate) fn adopted(
-        descriptor: Descriptor,
-        peer: Option<SocketAddr>,
-        secure: Option<Box<Secure>>,
-    ) -> Self {
+    pub(crate) fn adopted(descriptor: Descriptor, secure: Option<Box<Secure>>) -> Self {
         Connection {
             secure,
-            ..Connection::with_phase(Some(descriptor), peer, Phase::Over)
+            ..Connection::with_phase(Some(descriptor), Phase::Over)
         }
     }
 
-    fn with_phase(descriptor: Option<Descriptor>, peer: Option<SocketAddr>, phase: Phase) -> Self {
+    fn with_phase(descriptor: Option<Descriptor>, phase: Phase) -> Self {
         Connection {
             descriptor,
-            peer,
             secure: None,
             phase,
             dialect: None,
@@ -538,6 +532,8 @@ impl Connection {
                 let progress = http.shut_down(key, room, cx);
                 self.progressed(key, progress, cx)
             }
+            // It hears of the end from its session, which it is about to take over.
+            Phase::Probing(probing) if probing.is_answered => Flow::Continue,
             Phase::Probing(probing) => {
                 let flow = probing.close(key, cx);
                 self.ended(flow)

@@ -21,6 +21,7 @@ use super::connection::{Context, Flow};
 use super::dialect::Dialect;
 use super::hall::SocketKey;
 use super::handshake::Handshake;
+use super::home::Sid;
 use crate::proto::client::Client;
 use crate::proto::reason::DisconnectReason;
 use crate::proto::session::{self, Revision, Session, Transport};
@@ -35,8 +36,8 @@ use polling::Poller;
 
 /// See the module's text.
 pub(crate) struct Engine {
-    /// A secret between server and client, which names the session in requests.
-    sid: Box<str>,
+    /// What requests name it by.
+    sid: Sid,
     session: Session,
     revision: Revision,
     /// On its transport, the client takes no binary frames or bodies (`b64=1`).
@@ -86,10 +87,7 @@ impl Engine {
         cx: &Context<'_, A>,
     ) -> Option<Box<Engine>> {
         let id = cx.hall.session_id(key)?;
-        let sid = match opening.name {
-            None => id.as_str().into(),
-            Some(name) => super::home::named(&name, &id),
-        };
+        let sid = Sid::new(opening.name.as_deref(), id);
         let settings = cx.settings;
         let transport = match carrier {
             Carrier::WebSocket(_) => Transport::WebSocket,
@@ -124,7 +122,7 @@ impl Engine {
         let mut text = Vec::with_capacity(128);
         Session::open_packet(
             &mut text,
-            &self.sid,
+            self.sid.as_str(),
             upgrades,
             &cx.settings.heartbeat,
             cx.settings.payload_max,
@@ -156,7 +154,7 @@ impl Engine {
     }
 
     pub(crate) fn sid(&self) -> &str {
-        &self.sid
+        self.sid.as_str()
     }
 
     pub(crate) fn route(&self) -> Route {
@@ -199,7 +197,7 @@ impl Engine {
     ) -> T {
         let mut desk = Desk {
             key,
-            sid: &self.sid,
+            sid: self.sid.as_str(),
             revision: self.revision,
             handshake: &self.handshake,
             sockets: &mut self.sockets,
@@ -235,7 +233,7 @@ impl Engine {
             };
             let mut desk = Desk {
                 key,
-                sid,
+                sid: sid.as_str(),
                 revision: *revision,
                 handshake,
                 sockets,

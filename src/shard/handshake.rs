@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::wire::http;
 
 /// The request that opened a connection: its path, query and headers, and where it came from.
 ///
-/// It is kept as it came in (at most 16 KiB, commonly 200 to 600 bytes) and parsed when asked. A clone shares it.
+/// It is kept as it came in (at most 16 KiB, commonly 200 to 600 bytes) and parsed when asked. A clone is a copy of all of it.
 ///
 /// ```
 /// # fn f(socket: &ringhall::Socket) {
@@ -20,7 +19,7 @@ use crate::wire::http;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Handshake {
-    head: Arc<[u8]>,
+    head: Box<[u8]>,
     via: Via,
     issued_ms: u64,
 }

@@ -64,9 +64,29 @@ impl SocketId {
 /// Between the application's part of a session's name and the part that routes.
 const SEPARATOR: char = '.';
 
-/// The name of a session whose application chose one: that, and behind it the id, which routes and makes it unique.
-pub(crate) fn named(name: &str, id: &SocketId) -> Box<str> {
-    format!("{name}{SEPARATOR}{}", id.as_str()).into()
+/// The name of a session. It is a secret between server and client.
+pub(crate) enum Sid {
+    /// Most have no other.
+    Id(SocketId),
+    /// What the application chose, and behind it the id, which routes and makes it unique.
+    Named(Box<str>),
+}
+
+impl Sid {
+    /// `name`: what the application chose.
+    pub(crate) fn new(name: Option<&str>, id: SocketId) -> Self {
+        match name {
+            None => Sid::Id(id),
+            Some(name) => Sid::Named(format!("{name}{SEPARATOR}{}", id.as_str()).into()),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Sid::Id(id) => id.as_str(),
+            Sid::Named(name) => name,
+        }
+    }
 }
 
 /// The home core of the session of this name, and its place there.

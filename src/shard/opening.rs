@@ -3,6 +3,8 @@
 //!
 //! What can be decided here and now is: a connection storm of WebSockets costs no HTTP server. A head that is none is refused here, too.
 
+use std::net::SocketAddr;
+
 use super::application::{Application, Door};
 use super::connection::{Context, Flow};
 use super::engine::Engine;
@@ -19,6 +21,7 @@ pub(crate) struct Opening {
     /// The part of `stored` that is known not to hold the end of the head.
     scanned: usize,
     deadline_ms: u64,
+    peer: Option<SocketAddr>,
 }
 
 /// What became of the opening. The number is where the bytes behind the head begin: in what is stored, if anything is, or in the input.
@@ -33,12 +36,17 @@ pub(crate) enum Opened {
 }
 
 impl Opening {
-    pub(crate) fn new(deadline_ms: u64) -> Self {
+    pub(crate) fn new(peer: Option<SocketAddr>, deadline_ms: u64) -> Self {
         Opening {
             stored: Vec::new(),
             scanned: 0,
             deadline_ms,
+            peer,
         }
+    }
+
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     pub(crate) fn deadline_ms(&self) -> u64 {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::Shard;
 use super::application::Application;
-use super::connection::{Connection, End};
+use super::connection::{Connection, End, Phase};
 use super::handshake::Via;
 use super::outbound::{Outbound, Pool};
 use super::slots::Slots;
@@ -113,10 +113,14 @@ impl Secure {
 }
 
 impl Connection {
-    /// What its requests come over.
+    /// What its first request comes over.
     pub(super) fn via(&self) -> Via {
+        let peer = match &self.phase {
+            Phase::Opening(opening) => opening.peer(),
+            _ => None,
+        };
         Via {
-            peer: self.peer,
+            peer,
             is_secure: self.secure.is_some(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::application::Application;
 use super::call::{Above, Refused, Request, Route, Ticket};
+use super::command::Command;
 use super::connection::{Connection, Context, End, Flow, Move, Phase};
 use super::engine::probing::Probing;
 use crate::proto::session::Revision;
@@ -48,8 +49,7 @@ impl Connection {
         }
         if self.end != End::Open {
             engine.handle_last_poll(request);
-            cx.hall
-                .command(super::command::Command::Polled { connection: key });
+            cx.hall.command(Command::Polled { connection: key });
             return Flow::Continue;
         }
         let flow = engine.handle_request(key, request, self.pause, cx);
@@ -179,6 +179,12 @@ impl Connection {
     ) {
         if let Phase::Engine(engine) = &mut self.phase {
             engine.upgrade(key, machine, cx);
+        }
+        if self.end != End::Open {
+            // It has ended meanwhile: as a connection it says its last words now, and goes on with its end when they are written.
+            self.end = End::Saying;
+            self.end_deadline_ms = cx.now_ms.saturating_add(cx.settings.linger_ms);
+            cx.hall.command(Command::Advance { connection: key });
         }
     }
 

@@ -189,14 +189,6 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         };
         if let Some(connection) = self.connections.get_mut(session) {
             connection.upgrade(session, probing.machine, &cx);
-            if connection.end == End::Flushing {
-                // What closes the WebSocket is only marked, and must be written before writing ends.
-                connection.end = End::Saying;
-                connection.end_deadline_ms = self.now_ms + self.settings.linger_ms;
-                self.hall.command(Command::Advance {
-                    connection: session,
-                });
-            }
             if !connection.send_submitted {
                 self.send_next(session);
             }
@@ -239,7 +231,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 waiting.extend(turn.pieces(marked), pool);
             }
         });
-        let (peer, receiving, sending) = (old.peer, old.receive_submitted, old.send_submitted);
+        let (receiving, sending) = (old.receive_submitted, old.send_submitted);
         let (secure, held) = (old.secure.take(), old.held.take());
         let hung_up = old.hung_up;
         old.descriptor = None;
@@ -257,7 +249,6 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
         new.outbound = (!waiting.is_empty()).then_some(waiting);
         new.descriptor = Some(descriptor);
-        new.peer = peer;
         new.secure = secure;
         new.hung_up = hung_up;
         new.receive_submitted = receiving;
@@ -296,13 +287,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let (peer, secure) = (connection.peer, connection.secure.take());
+        let secure = connection.secure.take();
         let moving = connection.take_move();
         self.vacate(key);
         match (result, moving) {
             (Ok(socket), Some(moving)) => self.hall.call(Call::Adopt(Box::new(Adopted {
                 socket,
-                peer,
+                peer: None,
                 secure,
                 bytes: moving.bytes,
                 takeover: moving.takeover,
@@ -354,7 +345,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         };
         let peer = arrival.peer.or(peer);
         arrival.takeover.learn_peer(peer);
-        let connection = Connection::adopted(descriptor, peer, arrival.secure);
+        let connection = Connection::adopted(descriptor, arrival.secure);
         match self.connections.insert(connection) {
             Ok(key) => {
                 self.counters.accepted += 1;

@@ -33,6 +33,7 @@ pub(crate) struct Setup {
     pub(crate) connect_timeout_ms: u64,
     pub(crate) handshake_timeout_ms: u64,
     pub(crate) keep_alive_ms: u64,
+    pub(crate) shutdown_ms: u64,
     pub(crate) ping_interval_ms: u64,
     pub(crate) ping_timeout_ms: u64,
     pub(crate) max_payload: usize,
@@ -61,6 +62,7 @@ impl Default for Setup {
             connect_timeout_ms: 60_000,
             handshake_timeout_ms: 60_000,
             keep_alive_ms: 60_000,
+            shutdown_ms: 100,
             // No test has to expect a ping that did not ask for one.
             ping_interval_ms: 120_000,
             ping_timeout_ms: 120_000,

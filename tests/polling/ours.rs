@@ -85,7 +85,7 @@ fn config(setup: &Setup) -> Config {
         allow_eio3: setup.allow_eio3,
         trailing_slash: setup.trailing_slash,
         initial_packet: setup.initial_packet.map(str::to_owned),
-        shutdown_timeout: ms(100),
+        shutdown_timeout: ms(setup.shutdown_ms),
         ..Config::default()
     }
 }

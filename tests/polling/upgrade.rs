@@ -658,3 +658,30 @@ fn a_websocket_that_takes_no_binary_gets_base64() {
         assert_eq!(direct.hear(), Frame::Binary(vec![1, 2]));
     });
 }
+
+#[test]
+fn a_shutdown_waits_for_a_client_that_is_about_to_go_over() {
+    // Node's clients notice nothing before their ping times out: it closes the probe, and they have stopped polling.
+    if is_node() {
+        return;
+    }
+    let bed = Bed::start(&Setup {
+        shutdown_ms: 60_000,
+        ..Setup::default()
+    });
+    let mut session = Session::open(&bed);
+    let mut websocket = session.probe();
+    session.begin_poll();
+    assert_eq!(session.end_poll(), "6");
+    drop(session);
+    let client = std::thread::spawn(move || {
+        // Long enough for the shutdown to begin, mostly; if it has not, this is an upgrade like others, and a shutdown like others.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        websocket.say("5");
+        assert!(matches!(websocket.hear(), Frame::Close(_)));
+        websocket.send(frame(CLOSE, &[]));
+        assert_eq!(websocket.hear(), Frame::End);
+    });
+    bed.shut_down();
+    client.join().unwrap();
+}

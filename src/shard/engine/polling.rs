@@ -204,7 +204,7 @@ impl Engine {
     ) -> Step {
         let mut desk = Desk {
             key,
-            sid: &self.sid,
+            sid: self.sid.as_str(),
             revision: self.revision,
             handshake: &self.handshake,
             sockets: &mut self.sockets,
@@ -265,7 +265,7 @@ impl Engine {
         let (body, is_binary) = form::encode_all(form, &mut outbound);
         let packets = if poll.opens {
             Answer::Opened {
-                sid: self.sid.clone(),
+                sid: self.sid.as_str().into(),
                 body,
                 is_binary,
             }
@@ -339,16 +339,17 @@ impl Engine {
                 | DisconnectReason::ForcedServerClose
                 | DisconnectReason::ServerNamespaceDisconnect
         );
-        // A client whose probe was answered polls no more: its WebSocket takes over, and hears the last words.
-        let takes_over = in_good_order && self.session.releases_polls();
+        // A client whose probe was answered polls no more: its WebSocket takes over, and hears the last words. Without them it would notice
+        // nothing before its ping timeout, so that a shutdown waits for it, too.
+        let may_wait = in_good_order || reason == DisconnectReason::ServerShuttingDown;
+        let takes_over = may_wait && self.session.releases_polls();
         if !takes_over && let Some(connection) = poller.probe.take() {
             cx.hall.command(Command::DropProbe { connection });
         }
-        if in_good_order {
+        if in_good_order || takes_over {
             poller.closing = true;
             return Flow::Finish;
         }
-        self.drop_probe(cx);
         // Engine.IO protocol: who closes by POST gets a noop on the GET, everybody else a close packet.
         self.release(match reason {
             DisconnectReason::TransportClose => packet::NOOP,

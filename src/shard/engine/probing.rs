@@ -22,6 +22,8 @@ pub(crate) struct Probing {
     pub(crate) machine: WebSocket,
     /// Bytes that came, and wait until the session has let it in; or those behind the `5`.
     pub(crate) bytes: Vec<u8>,
+    /// The client was answered, and is about to take over.
+    pub(crate) is_answered: bool,
     deadline_ms: u64,
 }
 
@@ -40,6 +42,7 @@ impl Probing {
             session: None,
             machine,
             bytes,
+            is_answered: false,
             deadline_ms: cx.now_ms.saturating_add(cx.settings.upgrade_timeout_ms),
         }
     }
@@ -86,6 +89,7 @@ impl Probing {
                 Probe::Ask => {
                     let head = frame::encode_head(Opcode::Text, true, PROBE_ANSWER.len());
                     cx.hall.write(key, &[&head, PROBE_ANSWER]);
+                    self.is_answered = true;
                     cx.hall.command(Command::Probed {
                         connection: session,
                     });
