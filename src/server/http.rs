@@ -38,6 +38,10 @@ impl Port for Rc<Hall> {
     fn call(&self, call: Call) {
         Hall::call(self, call);
     }
+
+    fn wait_for<F: Future>(&self, code: F) -> impl Future<Output = F::Output> {
+        task::counted(self.clone(), code)
+    }
 }
 
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
@@ -187,13 +191,7 @@ async fn serve_engine(
         via: from.via,
         now_ms: local.shared().now_ms(),
     };
-    // The gate is the user's code, and may wait for what the runtime brings.
-    let served = request.serve(body);
-    let served = if local.shared().engine.has_gate() {
-        task::counted(local.hall_of().clone(), served).await
-    } else {
-        served.await
-    };
+    let served = request.serve(body).await;
     finish(served, from)
 }
 

@@ -28,6 +28,11 @@ use crate::wire::cors;
 /// The way to the sessions, from a core or from outside.
 pub(crate) trait Port {
     fn call(&self, call: Call);
+
+    /// Waits for the user's code, and for nothing else: a core counts that as a task, since what it waits for may be brought by the runtime.
+    fn wait_for<F: Future>(&self, code: F) -> impl Future<Output = F::Output> {
+        code
+    }
 }
 
 /// What comes of a request.
@@ -134,7 +139,7 @@ impl<P: Port> Request<'_, P> {
     async fn open(&self, query: &Query, headers: &mut HeaderMap) -> Result<Served, Error> {
         query.check_opening(self.head.method.as_str(), false)?;
         let handshake = self.handshake();
-        self.ask_gate(&handshake).await?;
+        self.port.wait_for(self.ask_gate(&handshake)).await?;
         let opening = Opening {
             above: self.above.clone(),
             revision: query.revision()?,
@@ -187,7 +192,7 @@ impl<P: Port> Request<'_, P> {
             None => {
                 query.check_opening(self.head.method.as_str(), true)?;
                 let handshake = self.handshake();
-                self.ask_gate(&handshake).await?;
+                self.port.wait_for(self.ask_gate(&handshake)).await?;
                 Takeover::Engine(Box::new(Opening {
                     above: self.above.clone(),
                     revision: query.revision()?,
