@@ -127,7 +127,7 @@ impl Builder {
 
     /// Serves the client script from this folder instead of our own: `client-dist` of the npm package `socket.io`, say, for the official
     /// client. Its files are read when the server starts. Served are `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`,
-    /// `socket.io.msgpack.min.js` and their source maps, below Socket.IO's path, unless [`Config::serve_client`] is off.
+    /// `socket.io.msgpack.min.js` and their source maps, below Socket.IO's path, unless [`Config::serve_client`](crate::Config::serve_client) is off.
     ///
     /// ```
     /// use ringhall::Server;
@@ -141,7 +141,7 @@ impl Builder {
 
     /// Gives requests that are nobody else's to a service: any tower service of `http::Request`, such as an axum `Router` as it is. What is in
     /// the request's extensions can be extracted there: the client's address, a `SocketAddr`; the `http::uri::Scheme`, `HTTPS` where the request
-    /// came over TLS; and the [`Server`].
+    /// came over TLS; and the [`Server`](crate::Server).
     ///
     /// It runs on the cores, beside the handlers: it may wait for what tokio offers and start tasks, and what blocks belongs on another
     /// thread (`tokio::task::spawn_blocking`). An error of the service and a panic in it cut the connection, and nothing else. Paths of the
@@ -182,8 +182,8 @@ impl Builder {
     /// # let _ = builder;
     /// ```
     /// The service may upgrade connections for itself (`hyper::upgrade`, axum's `WebSocketUpgrade`). Their bytes then pass through the core,
-    /// but are none of its business: no heartbeat, no rooms. They end with the server: reading ends at [`Server::shutdown`], and
-    /// what is not dropped by then is cut after [`Config::shutdown_timeout`].
+    /// but are none of its business: no heartbeat, no rooms. They end with the server: reading ends at [`Server::shutdown`](crate::Server::shutdown), and
+    /// what is not dropped by then is cut after [`Config::shutdown_timeout`](crate::Config::shutdown_timeout).
     pub fn fallback_service<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
