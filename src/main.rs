@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -39,6 +40,9 @@ struct Serve {
     /// The longest message on /echo, in bytes.
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = Config::default().max_message)]
     max_message: usize,
+    /// Serve the official client's bundles from this folder, such as node_modules/socket.io/client-dist, instead of our own script.
+    #[arg(long, value_name = "DIR")]
+    client_dir: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -64,11 +68,15 @@ fn run(serve: &Serve) -> Result<(), Box<dyn std::error::Error>> {
         cores: serve.cores.unwrap_or(defaults.cores),
         ..defaults
     };
-    let builder = gateway::lobby::development(Server::builder().config(config));
+    let mut builder = gateway::lobby::development(Server::builder().config(config));
+    if let Some(dir) = &serve.client_dir {
+        builder = builder.client_dir(dir);
+    }
     let builder = serve.listen.apply(builder)?;
     let signals = gateway::signals::Signals::catch()?;
     let server = builder.start()?;
-    gateway::announce(&server, &serve.listen);
+    // Nobody needs to read it: a closed standard output (`ringhall | head -1`) is no reason to end.
+    let _ = gateway::announce(&server, &serve.listen);
     signals.shut_down_on_first(&server);
     server.wait()?;
     Ok(())

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -38,7 +39,7 @@ impl Listeners {
             cores: (0..cores).map(|_| Vec::new()).collect(),
         };
         for &asked in addrs {
-            probe(asked).map_err(|errno| describe(asked, errno))?;
+            wait_until_free(asked, pause).map_err(|errno| describe(asked, errno))?;
             let mut addr = asked;
             for core in &mut listeners.cores {
                 let (fd, bound) = open(addr).map_err(|errno| describe(asked, errno))?;
@@ -50,6 +51,29 @@ impl Listeners {
         Ok(listeners)
     }
 }
+
+/// Waits for a server that has just been killed: the kernel takes a ring apart behind its process, and its listeners live a moment longer.
+/// A supervisor that starts the next one at once must not be told that there is another.
+fn wait_until_free(addr: SocketAddr, mut pause: impl FnMut()) -> Result<(), Errno> {
+    for _ in 0..PROBES {
+        match probe(addr) {
+            Err(Errno::ADDRINUSE) => pause(),
+            otherwise => return otherwise,
+        }
+    }
+    probe(addr)
+}
+
+/// Together [`PROBES`] times: half a second.
+fn pause() {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "before any core runs, on the thread that starts the server"
+    )]
+    std::thread::sleep(Duration::from_millis(25));
+}
+
+const PROBES: u32 = 20;
 
 /// Asks for the address alone, which fails if anybody at all listens there. (Port 0 is always free.)
 fn probe(addr: SocketAddr) -> Result<(), Errno> {
@@ -139,6 +163,20 @@ mod tests {
         let addrs = first.addrs.clone();
         drop(first);
         assert!(Listeners::bind(&addrs, 2).is_ok());
+    }
+
+    #[test]
+    fn an_address_that_becomes_free_is_waited_for() {
+        let mut first = Listeners::bind(&[loopback()], 1).unwrap();
+        let addr = first.addrs[0];
+        let mut left = 3;
+        let waited = wait_until_free(addr, || {
+            left -= 1;
+            if left == 0 {
+                first.cores.clear();
+            }
+        });
+        assert_eq!((waited, left), (Ok(()), 0));
     }
 
     #[test]

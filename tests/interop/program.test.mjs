@@ -1,9 +1,18 @@
 // The `ringhall` binary as a program: what it prints, which options it takes, and how it refuses.
 
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { call, Clients, eventually, isReference, program, startServer } from './harness.mjs';
+import { call, Clients, eventually, isReference, program, repository, startServer } from './harness.mjs';
+
+/** Whether the process has a handler for this signal. */
+function caught(pid, signal) {
+  const [, mask] = readFileSync(`/proc/${pid}/status`, 'utf8').match(/^SigCgt:\s*([0-9a-f]+)/m);
+  return (BigInt(`0x${mask}`) >> BigInt(signal - 1)) % 2n === 1n;
+}
 
 describe('the program', { skip: isReference && 'Node has another' }, () => {
   let server;
@@ -43,6 +52,41 @@ describe('the program', { skip: isReference && 'Node has another' }, () => {
     assert.equal((await served.stop()).code, 0);
   });
 
+  test('--client-dir serves the official bundles', async () => {
+    const dir = path.join(repository, 'tests/interop/node_modules/socket.io/client-dist');
+    const official = await startServer('lobby', { args: ['--client-dir', dir] });
+    try {
+      for (const name of ['socket.io.min.js', 'socket.io.msgpack.min.js', 'socket.io.js.map']) {
+        const served = await (await fetch(`${official.url}/socket.io/${name}`)).text();
+        assert.equal(served, readFileSync(path.join(dir, name), 'utf8'), name);
+      }
+    } finally {
+      await official.stop();
+    }
+  });
+
+  test('nobody needs to read what it prints', async () => {
+    const [file, ...first] = program('lobby');
+    const unread = spawn(file, [...first, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    try {
+      unread.stdout.destroy();
+      let complaints = '';
+      unread.stderr.setEncoding('utf8').on('data', (text) => { complaints += text; });
+      // Ended by this signal alone once it has caught it, which is before it prints.
+      const ended = once(unread, 'exit');
+      await eventually(
+        () => unread.exitCode !== null || caught(unread.pid, 15),
+        (is) => is,
+        'the program catches SIGTERM',
+      );
+      unread.kill('SIGTERM');
+      const [code] = await ended;
+      assert.equal(code, 0, complaints);
+    } finally {
+      unread.kill('SIGKILL');
+    }
+  });
+
   test('an address that another server uses is refused, not shared', () => {
     const { status, stderr } = run('--listen', `127.0.0.1:${server.port}`);
     assert.ok(status > 0, `status ${status}`);
@@ -51,17 +95,24 @@ describe('the program', { skip: isReference && 'Node has another' }, () => {
   });
 
   test('what cannot be meant is refused with the name of the option', () => {
-    for (const [option, value] of [['--cores', '0'], ['--cores', 'many'], ['--max-message', '-1'], ['--listen', 'nowhere'], ['--no-such', '1']]) {
+    for (const [option, value] of [['--client-dir', 'no/such'], ['--cores', '0'], ['--cores', 'many'], ['--max-message', '-1'], ['--listen', 'nowhere'], ['--no-such', '1']]) {
       const { status, stderr } = run('--listen', '127.0.0.1:0', `${option}=${value}`);
       assert.ok(status > 0, `${option} ${value}: status ${status}`);
-      assert.ok(stderr.includes(option.slice(2)), `${option} ${value}: ${stderr}`);
+      assert.ok(stderr.replaceAll('_', '-').includes(option.slice(2)), `${option} ${value}: ${stderr}`);
+    }
+  });
+
+  test('a folder that is not there is told from one without scripts', () => {
+    for (const [dir, words] of [['no/such', /No such file/], [repository, /socket\.io\.min\.js/]]) {
+      const { status, stderr } = run('--listen', '127.0.0.1:0', '--client-dir', dir);
+      assert.ok(status > 0 && words.test(stderr) && stderr.includes(dir), stderr);
     }
   });
 
   test('--help and --version', () => {
     const help = run('--help');
     assert.equal(help.status, 0);
-    for (const option of ['--listen', '--cores', '--max-message']) assert.ok(help.stdout.includes(option), option);
+    for (const option of ['--listen', '--tls-cert', '--client-dir', '--cores', '--max-message']) assert.ok(help.stdout.includes(option), option);
     const version = run('--version');
     assert.equal(version.status, 0);
     assert.match(version.stdout, /^ringhall \d+\.\d+\.\d+/);

@@ -70,6 +70,8 @@ impl Scripts {
 
     /// Those of an npm package: `dir` is its folder `client-dist` (of socket.io) or `dist` (of socket.io-client).
     pub(crate) fn of_dir(dir: &Path) -> std::io::Result<Scripts> {
+        // So that a folder which is not there is not called an empty one.
+        std::fs::read_dir(dir)?;
         let mut scripts = Vec::new();
         for name in NAMES {
             for name in [name.to_owned(), format!("{name}.map")] {
@@ -83,7 +85,7 @@ impl Scripts {
         if scripts.is_empty() {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::NotFound,
-                "there is none of the files that clients are called, such as socket.io.min.js",
+                "none of the client's files is there, such as socket.io.min.js",
             ));
         }
         Ok(Scripts(scripts))
