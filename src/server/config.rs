@@ -92,6 +92,10 @@ pub struct Config {
     ///
     /// Worst case per session: what its client sent as the head of its first request, 16 KiB, and what waits for it.
     pub max_connections: u32,
+    /// Engine.IO sessions on polling on one core at a time. They need no descriptor, so that nothing else limits them; each keeps its request's
+    /// head (commonly 0.8 KiB, at most 16 KiB) until its client falls silent. One that is never asked for anything ends after
+    /// `handshake_timeout`. For one more the answer is status 503. Default: 100,000.
+    pub max_polling_sessions: u32,
     /// The server asks a silent client for a sign of life this often. Default: 25 s.
     pub ping_interval: Duration,
     /// A client that gives no sign of life for this long after it was asked is disconnected. Default: 20 s.
@@ -147,6 +151,7 @@ impl Default for Config {
             max_namespaces: 64,
             max_rooms: 1000,
             max_connections: 1_000_000,
+            max_polling_sessions: 100_000,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(45),
@@ -193,6 +198,8 @@ impl Config {
         in_range("max_rooms", self.max_rooms, 1, 1 << 20)?;
         in_range("max_tls_handshakes", self.max_tls_handshakes, 1, 1 << 24)?;
         in_range("max_connections", self.max_connections as usize, 1, 1 << 24)?;
+        let sessions_max = self.max_polling_sessions as usize;
+        in_range("max_polling_sessions", sessions_max, 1, 1 << 24)?;
         in_range(
             "max_unsent_cut",
             self.max_unsent_cut,
@@ -249,6 +256,7 @@ impl Config {
             outbound_hard: self.max_unsent_cut,
             backlog_max: self.max_backlog,
             connections_max: self.max_connections,
+            sessions_max: self.max_polling_sessions,
             shutdown_ms: ms("shutdown_timeout", self.shutdown_timeout)?,
         })
     }

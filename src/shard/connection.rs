@@ -106,6 +106,8 @@ pub(crate) struct Connection {
     pub(crate) descriptor: Option<Descriptor>,
     /// `None`: plain TCP, or a session on polling.
     pub(crate) secure: Option<Box<Secure>>,
+    /// It is a session on polling, and counts as one ([`Settings::sessions_max`]).
+    pub(super) on_polling: bool,
     /// How its client wants binary messages, if not as everybody else's. It is here so that a broadcast need not look into the session.
     pub(super) dialect: Option<Dialect>,
     pub(super) phase: Phase,
@@ -152,6 +154,7 @@ impl Connection {
         let dialect = engine.dialect();
         Connection {
             dialect,
+            on_polling: true,
             ..Connection::with_phase(None, Phase::Engine(engine))
         }
     }
@@ -169,6 +172,7 @@ impl Connection {
             descriptor,
             secure: None,
             phase,
+            on_polling: false,
             dialect: None,
             end: End::Open,
             end_deadline_ms: 0,
@@ -228,7 +232,10 @@ impl Connection {
         }
         let marked = cx.hall.with_turn(|turn, _| turn.pending_bytes(key.slot));
         let kept = self.unsent().saturating_add(marked);
-        cx.settings.outbound_soft.min(UNTAKEN_MAX).saturating_sub(kept)
+        cx.settings
+            .outbound_soft
+            .min(UNTAKEN_MAX)
+            .saturating_sub(kept)
     }
 
     /// Handles received bytes, all of them.
@@ -382,6 +389,11 @@ impl Connection {
 
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.phase, Phase::Http(_))
+    }
+
+    /// Whether it is HTTP's, and not read because of what came and nobody took.
+    pub(crate) fn is_stuffed(&self) -> bool {
+        matches!(&self.phase, Phase::Http(http) if http.is_stuffed())
     }
 
     /// Whether it has more to write than there was room for.

@@ -325,7 +325,7 @@ impl Engine {
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
-        let session = self.session.next_deadline_ms();
+        let session = self.session.next_deadline_ms().min(self.unasked_until_ms());
         let connect = match &self.upper {
             Upper::SocketIo(client) => client.next_deadline_ms(),
             Upper::Raw(_) => None,
@@ -338,6 +338,10 @@ impl Engine {
         key: ConnKey,
         cx: &Context<'_, A>,
     ) -> Flow {
+        if cx.now_ms >= self.unasked_until_ms() {
+            // It was opened and left: clients of the protocol poll at once.
+            return self.end(key, DisconnectReason::TransportClose, CloseCode::POLICY, cx);
+        }
         if let Upper::SocketIo(client) = &mut self.upper
             && client.handle_timeout(cx.now_ms)
         {

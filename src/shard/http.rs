@@ -178,6 +178,11 @@ impl Http {
         self.taken_by_ms.is_some_and(|by_ms| by_ms <= now_ms)
     }
 
+    /// Whether nothing is read because of what came and was not taken.
+    pub(crate) fn is_stuffed(&self) -> bool {
+        self.pipe.lock().paused
+    }
+
     /// Whether hyper has more to write than there was room for.
     pub(crate) fn wants_room(&self) -> bool {
         self.pipe.lock().is_full

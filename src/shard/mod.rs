@@ -103,6 +103,8 @@ pub(crate) struct Shard<R: Reactor, A> {
     pool: Pool,
     scratch: Outbound,
     expired: Vec<u32>,
+    /// How many of the connections are sessions on polling.
+    on_polling: usize,
     /// Connections that are on their way here, by token.
     arriving: Arriving,
     accept_again_ms: Option<u64>,
@@ -136,6 +138,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             pool: Pool::default(),
             scratch: Outbound::default(),
             expired: Vec::new(),
+            on_polling: 0,
             arriving: Arriving::default(),
             accept_again_ms: None,
             accept_failing: false,
@@ -251,20 +254,28 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 result,
             } => self.sent(key, buffer, from, result),
             Completion::Closed { key } => self.vacate(key),
-            Completion::HungUp { key } => {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.hung_up = true;
-                }
-            }
+            Completion::HungUp { key } => self.hung_up(key),
             Completion::Detached { key, result } => self.detached(key, result),
             Completion::Attached { token, result } => self.attached(token, result),
             Completion::Woken => {}
         }
     }
 
+    /// The peer has hung up. If so much came before that nothing is read, its FIN would not be seen: whoever waits for an answer has gone.
+    fn hung_up(&mut self, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.hung_up = true;
+        if connection.end == End::Open && connection.is_stuffed() {
+            self.fail(key);
+        }
+    }
+
     /// Nothing of the connection is left: its slot is free.
     fn vacate(&mut self, key: ConnKey) {
-        if self.connections.remove(key).is_some() {
+        if let Some(connection) = self.connections.remove(key) {
+            self.on_polling -= usize::from(connection.on_polling);
             self.hall.set_busy(key.slot, false);
             // Whoever gets this slot next must not get what was marked for this connection.
             self.hall.with_turn(|turn, _| turn.unmark(key.slot));

@@ -99,7 +99,8 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let key = self
             .connections
             .next_key()
-            .filter(|_| self.shutdown_deadline_ms.is_none());
+            .filter(|_| self.shutdown_deadline_ms.is_none())
+            .filter(|_| self.on_polling < self.settings.sessions_max as usize);
         let Some(key) = key else { return full(reply) };
         let cx = Context {
             app: &self.app,
@@ -113,6 +114,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         };
         let inserted = self.connections.insert(Connection::session(engine));
         debug_assert!(inserted.is_ok_and(|at| at == key), "it was the next key");
+        self.on_polling += 1;
         self.with_connection(key, |connection, cx| {
             connection.begin_session(key, &above, cx)
         });
@@ -249,6 +251,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
         new.outbound = (!waiting.is_empty()).then_some(waiting);
         new.descriptor = Some(descriptor);
+        self.on_polling -= usize::from(std::mem::take(&mut new.on_polling));
         new.secure = secure;
         new.hung_up = hung_up;
         new.receive_submitted = receiving;

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) backlog_max: usize,
     /// Connections a core holds at a time.
     pub(crate) connections_max: u32,
+    /// Sessions on polling that a core holds at a time; they count as connections, too.
+    pub(crate) sessions_max: u32,
     /// How long `shutdown` waits for clients to close.
     pub(crate) shutdown_ms: u64,
 }

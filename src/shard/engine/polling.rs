@@ -26,6 +26,8 @@ pub(super) struct Poller {
     push: Option<(Ticket, oneshot::Sender<()>)>,
     /// A POST that was handled, and is not answered as long as the connection is paused: the client is to wait.
     pushed: Option<Reply>,
+    /// When it ends, as long as its client has asked for nothing since it opened; then never.
+    unasked_until_ms: u64,
     /// The session has ended in good order: a GET that finds nothing more gets the close packet.
     closing: bool,
     /// The WebSocket that is about to take over.
@@ -56,6 +58,7 @@ impl Engine {
             answered: None,
             push: None,
             pushed: None,
+            unasked_until_ms: cx.now_ms.saturating_add(cx.settings.handshake_timeout_ms),
             closing: false,
             probe: None,
         };
@@ -289,6 +292,14 @@ impl Engine {
             }
             Carrier::Polling(_) if self.session.releases_polls() => self.release(packet::NOOP),
             _ => {}
+        }
+    }
+
+    /// When a session that nobody asks for anything ends.
+    pub(super) fn unasked_until_ms(&self) -> u64 {
+        match &self.carrier {
+            Carrier::Polling(poller) => poller.unasked_until_ms,
+            Carrier::WebSocket(_) => u64::MAX,
         }
     }
 
