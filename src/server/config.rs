@@ -93,8 +93,8 @@ pub struct Config {
     /// Worst case per session: what its client sent as the head of its first request, 16 KiB, and what waits for it.
     pub max_connections: u32,
     /// Engine.IO sessions on polling on one core at a time. They need no descriptor, so that nothing else limits them; each keeps its request's
-    /// head (commonly 0.8 KiB, at most 16 KiB) until its client falls silent. One that is never asked for anything ends after
-    /// `handshake_timeout`. For one more the answer is status 503. Default: 100,000.
+    /// head (commonly 0.8 KiB, at most 16 KiB) until its client falls silent. One whose client never comes back ends after
+    /// `ping_interval`. For one more the answer is status 503. Default: 100,000.
     pub max_polling_sessions: u32,
     /// The server asks a silent client for a sign of life this often. Default: 25 s.
     pub ping_interval: Duration,

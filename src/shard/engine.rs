@@ -325,7 +325,7 @@ impl Engine {
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
-        let session = self.session.next_deadline_ms().min(self.unasked_until_ms());
+        let session = self.session.next_deadline_ms();
         let connect = match &self.upper {
             Upper::SocketIo(client) => client.next_deadline_ms(),
             Upper::Raw(_) => None,
@@ -338,10 +338,6 @@ impl Engine {
         key: ConnKey,
         cx: &Context<'_, A>,
     ) -> Flow {
-        if cx.now_ms >= self.unasked_until_ms() {
-            // It was opened and left: clients of the protocol poll at once.
-            return self.end(key, DisconnectReason::TransportClose, CloseCode::POLICY, cx);
-        }
         if let Upper::SocketIo(client) = &mut self.upper
             && client.handle_timeout(cx.now_ms)
         {
@@ -353,6 +349,10 @@ impl Engine {
             .handle_timeout(cx.now_ms, &cx.settings.heartbeat)
         {
             session::Timeout::Nothing => Flow::Continue,
+            // A ping would keep it for another while.
+            session::Timeout::Ping if self.is_abandoned() => {
+                self.end(key, DisconnectReason::TransportClose, CloseCode::POLICY, cx)
+            }
             session::Timeout::Ping => {
                 const PING: &[u8] = &[0x81, 1, packet::PING];
                 cx.hall.write(key, &[PING]);

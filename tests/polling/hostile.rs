@@ -163,3 +163,53 @@ fn a_body_in_other_codings_than_chunked_is_refused() {
     }
     session.echoes();
 }
+
+#[test]
+fn sessions_that_are_opened_and_left_are_limited_and_end() {
+    if is_node() {
+        return;
+    }
+    let server = Server::builder()
+        .config(Config {
+            cores: 1,
+            max_polling_sessions: 3,
+            ping_interval: Duration::from_millis(300),
+            shutdown_timeout: Duration::from_millis(100),
+            ..Config::default()
+        })
+        .listen("127.0.0.1:0")
+        .start()
+        .expect("the server starts");
+    let mut wire = Wire::connect(server.local_addrs()[0]);
+    let mut open = || wire.ask(request("GET", "/socket.io/?EIO=4&transport=polling", ""));
+    // The first of them are gone when it takes more than 300 ms to come here; there is no more room than for three.
+    let statuses: Vec<u16> = (0..40).map(|_| open().status).collect();
+    assert_eq!(statuses[..3], [200; 3]);
+    assert!(statuses.contains(&503), "{statuses:?}");
+    // None has ever come back for anything: they make room long before their ping times out.
+    until("there is room again", || {
+        (open().status == 200).then_some(())
+    });
+    server.shutdown();
+    server.wait().expect("every core ends in good order");
+}
+
+#[test]
+fn who_leaves_behind_a_held_poll_and_a_heap_of_requests_is_seen_to_leave() {
+    on_cores(&Setup::default(), |bed, layout| {
+        let session = Session::open_on(bed, layout);
+        let mut wire = bed.connect_to(layout.get);
+        wire.send(request("GET", session.target(), ""));
+        // More than is read before anybody takes it.
+        let heap = request("GET", "/", "").repeat(3000);
+        let mut sent = heap.as_bytes();
+        wire.stream
+            .set_write_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        while let Ok(more @ 1..) = wire.stream.write(sent) {
+            sent = &sent[more..];
+        }
+        drop(wire);
+        session.ended_with("transport error");
+    });
+}

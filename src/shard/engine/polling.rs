@@ -26,8 +26,8 @@ pub(super) struct Poller {
     push: Option<(Ticket, oneshot::Sender<()>)>,
     /// A POST that was handled, and is not answered as long as the connection is paused: the client is to wait.
     pushed: Option<Reply>,
-    /// When it ends, as long as its client has asked for nothing since it opened; then never.
-    unasked_until_ms: u64,
+    /// The client has come back with a request since it opened the session.
+    has_come_back: bool,
     /// The session has ended in good order: a GET that finds nothing more gets the close packet.
     closing: bool,
     /// The WebSocket that is about to take over.
@@ -58,7 +58,7 @@ impl Engine {
             answered: None,
             push: None,
             pushed: None,
-            unasked_until_ms: cx.now_ms.saturating_add(cx.settings.handshake_timeout_ms),
+            has_come_back: false,
             closing: false,
             probe: None,
         };
@@ -89,6 +89,9 @@ impl Engine {
         pause: Pause,
         cx: &Context<'_, A>,
     ) -> Flow {
+        if let Carrier::Polling(poller) = &mut self.carrier {
+            poller.has_come_back = true;
+        }
         match request {
             Request::Probe { reply } => {
                 answer(reply, Answer::Welcome(self.transport()));
@@ -295,12 +298,9 @@ impl Engine {
         }
     }
 
-    /// When a session that nobody asks for anything ends.
-    pub(super) fn unasked_until_ms(&self) -> u64 {
-        match &self.carrier {
-            Carrier::Polling(poller) => poller.unasked_until_ms,
-            Carrier::WebSocket(_) => u64::MAX,
-        }
+    /// Was it opened and left? Clients of the protocol poll at once.
+    pub(super) fn is_abandoned(&self) -> bool {
+        matches!(&self.carrier, Carrier::Polling(poller) if !poller.has_come_back)
     }
 
     /// Whether the close packet is still to be fetched.
