@@ -174,7 +174,6 @@ impl Turn {
     }
 
     /// How many bytes `connection` was told and that were not taken yet. Costs a step for each of its marks.
-    #[cfg(test)]
     pub(crate) fn pending_bytes(&self, connection: u32) -> usize {
         let first = self
             .lines

@@ -401,6 +401,14 @@ impl Builder {
                 ));
             }
         }
+        if let Some((path, prefix)) = routes.unreachable() {
+            return Err(Error::setting(
+                "path",
+                format!(
+                    "{path} cannot be reached: all paths that begin with {prefix} are Engine.IO's"
+                ),
+            ));
+        }
         let scripts = match self.client_dir {
             _ if !self.config.serve_client => None,
             None => Some(Scripts::own()),

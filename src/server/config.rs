@@ -87,8 +87,10 @@ pub struct Config {
     pub max_namespaces: usize,
     /// Rooms that one socket may be in at a time. Default: 1,000.
     pub max_rooms: usize,
-    /// Connections on one core at a time; further ones are closed at once. Default: 1,000,000, or what the
-    /// limit of open files (`ulimit -n`) allows, if that is less.
+    /// Connections on one core at a time, sessions on polling included; further connections are closed at once, further sessions refused
+    /// with status 503. Default: 1,000,000, or what the limit of open files (`ulimit -n`) allows, if that is less.
+    ///
+    /// Worst case per session: what its client sent as the head of its first request, 16 KiB, and what waits for it.
     pub max_connections: u32,
     /// The server asks a silent client for a sign of life this often. Default: 25 s.
     pub ping_interval: Duration,

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::local::Local;
@@ -37,6 +38,10 @@ impl Port for Rc<Hall> {
     fn call(&self, call: Call) {
         Hall::call(self, call);
     }
+
+    fn wait_for<F: Future>(&self, code: F) -> impl Future<Output = F::Output> {
+        task::counted(self.clone(), code)
+    }
 }
 
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
@@ -49,6 +54,11 @@ pub(crate) const TARGET: Refusal = Refusal::new(
 pub(crate) const HOST: Refusal = Refusal::new(
     400,
     "Send exactly one Host header with the name of this server.",
+);
+
+const CODING: Refusal = Refusal::new(
+    501,
+    "Of the transfer codings only chunked is spoken here, and only once.",
 );
 
 /// Where the first request of a connection leads, if it asks for a WebSocket and nothing has to be waited for.
@@ -122,28 +132,46 @@ fn engine_door(
 pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) -> Answering {
     let (local, from) = (local.clone(), from.clone());
     Box::pin(async move {
-        if !has_host(&request) {
-            return Ok(refusal(&HOST).map(Body::Full));
-        }
-        // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
-        if !request.uri().path().starts_with('/') {
-            return Ok(refusal(&TARGET).map(Body::Full));
-        }
+        let has_body = !request.body().is_end_stream();
         let place = local.shared().routes.find(request.uri().path());
-        match place {
-            Place::Engine(above) => serve_engine(&local, request, above, &from).await,
-            Place::WebSocket { .. } => {
+        let fallback = local.shared().served.fallback.as_ref();
+        let refused = if !has_host(&request) {
+            Some(HOST)
+        } else if !request.uri().path().starts_with('/') {
+            // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
+            Some(TARGET)
+        } else if !has_plain_body(&request) {
+            Some(CODING)
+        } else {
+            None
+        };
+        let answer = match (refused, place, fallback) {
+            (Some(refused), ..) => Ok(refusal(&refused).map(Body::Full)),
+            (None, Place::Engine(above), _) => serve_engine(&local, request, above, &from).await,
+            (None, Place::WebSocket { .. }, _) => {
                 finish(open_websocket(local.shared(), &request, from.via), &from)
             }
-            Place::Page { content_type, body } => {
+            (None, Place::Page { content_type, body }, _) => {
                 Ok(page(request.method(), content_type, body).map(Body::Full))
             }
-            Place::Nowhere => match &local.shared().served.fallback {
-                Some(fallback) => fallback.serve(&local, request, &from).await,
-                None => Ok(nothing_here(&request).map(Body::Full)),
-            },
-        }
+            // What becomes of the body is its own affair.
+            (None, Place::Nowhere, Some(fallback)) => {
+                return fallback.serve(&local, request, &from).await;
+            }
+            (None, Place::Nowhere, None) => Ok(nothing_here(&request).map(Body::Full)),
+        };
+        answer.map(|response| close_behind(has_body, response))
     })
+}
+
+/// Of a request that is refused the body may not be read to its end: then hyper closes the connection, and the client is to be told, lest it
+/// sends the next request into that (RFC 9112 §9.6).
+fn close_behind(has_body: bool, mut response: Response<Body>) -> Response<Body> {
+    let status = response.status();
+    if has_body && (status.is_client_error() || status.is_server_error()) {
+        insert(response.headers_mut(), "connection", b"close");
+    }
+    response
 }
 
 async fn serve_engine(
@@ -163,13 +191,7 @@ async fn serve_engine(
         via: from.via,
         now_ms: local.shared().now_ms(),
     };
-    // The gate is the user's code, and may wait for what the runtime brings.
-    let served = request.serve(body);
-    let served = if local.shared().engine.has_gate() {
-        task::counted(local.hall_of().clone(), served).await
-    } else {
-        served.await
-    };
+    let served = request.serve(body).await;
     finish(served, from)
 }
 
@@ -235,6 +257,17 @@ pub(crate) fn has_host<B>(request: &Request<B>) -> bool {
     }
 }
 
+/// RFC 9112 §6.1: hyper undoes chunking, and looks at the last coding alone. What else was done to the body, or another server on the way may
+/// think of it, is not known.
+fn has_plain_body<B>(request: &Request<B>) -> bool {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 pub(crate) fn page(method: &Method, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     match *method {
         // hyper leaves the body of an answer to HEAD out, and tells its length.
@@ -258,7 +291,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response<Bytes> {
         }
         // RFC 9110 §15.5.6: a 405 names what is allowed.
         405 => insert(headers, "allow", b"GET, HEAD"),
-        400 => insert(headers, "connection", b"close"),
+        400 | 501 => insert(headers, "connection", b"close"),
         _ => {}
     }
     response

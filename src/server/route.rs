@@ -176,12 +176,7 @@ impl Routes {
     }
 
     pub(crate) fn find(&self, path: &str) -> Place<'_> {
-        // Engine.IO protocol, as Node reads it: the path is a prefix, its trailing slash included.
-        if let Some((_, above)) = self
-            .engines
-            .iter()
-            .find(|(prefix, _)| path.starts_with(prefix))
-        {
+        if let Some((_, above)) = self.engine_of(path) {
             return Place::Engine(above.clone());
         }
         match self.places.get(path) {
@@ -200,6 +195,23 @@ impl Routes {
                 body: body.clone(),
             },
         }
+    }
+
+    /// The prefix of Engine.IO that this path has. Engine.IO protocol, as Node reads it: the path is a prefix, its trailing slash included. Of
+    /// one that lies below another, what is below both is the longer one's.
+    fn engine_of(&self, path: &str) -> Option<&(String, Above)> {
+        self.engines
+            .iter()
+            .filter(|(prefix, _)| path.starts_with(prefix))
+            .max_by_key(|(prefix, _)| prefix.len())
+    }
+
+    /// A path that no request can reach, and the prefix of Engine.IO that has all of them.
+    pub(crate) fn unreachable(&self) -> Option<(&str, &str)> {
+        self.places.keys().find_map(|path| {
+            let (prefix, _) = self.engine_of(path)?;
+            Some((&**path, prefix.as_str()))
+        })
     }
 
     /// The scope of the rooms of a WebSocket route.
@@ -246,4 +258,39 @@ impl Routes {
 /// Rooms of a WebSocket route never meet those of a namespace: no namespace is called so, since those begin with a slash.
 pub(crate) fn scope_of(path: &str) -> Arc<str> {
     format!("websocket {path}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of the route of Engine.IO at a path: `None` for Socket.IO.
+    fn engine_at(routes: &Routes, path: &str) -> Option<usize> {
+        match routes.find(path) {
+            Place::Engine(above) => above.route(),
+            _ => panic!("{path} is Engine.IO's"),
+        }
+    }
+
+    #[test]
+    fn of_prefixes_in_one_another_the_longest_counts() {
+        let mut routes = Routes::new("/io/".to_owned());
+        assert!(routes.engine("/io/raw/".to_owned(), EngineRoute::new()));
+        assert!(routes.engine("/".to_owned(), EngineRoute::new()));
+        assert_eq!(engine_at(&routes, "/io/"), None);
+        assert_eq!(engine_at(&routes, "/io/rawer"), None);
+        assert_eq!(engine_at(&routes, "/io/raw/"), Some(0));
+        assert_eq!(engine_at(&routes, "/io"), Some(1));
+        assert!(!routes.engine("/io/".to_owned(), EngineRoute::new()));
+    }
+
+    #[test]
+    fn a_path_below_a_prefix_cannot_be_reached() {
+        let mut routes = Routes::new("/io/".to_owned());
+        assert!(routes.page("/io", "text/plain", Bytes::new()));
+        assert!(routes.websocket("/echo", WebSocketRoute::new()));
+        assert_eq!(routes.unreachable(), None);
+        assert!(routes.websocket("/io/echo", WebSocketRoute::new()));
+        assert_eq!(routes.unreachable(), Some(("/io/echo", "/io/")));
+    }
 }

@@ -100,6 +100,13 @@ pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
+/// Runs the user's code; a panic in it is logged, and `None`.
+pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run))
+        .inspect_err(|panic| log_panic(&**panic))
+        .ok()
+}
+
 #[cfg(test)]
 thread_local! {
     /// Panics of handlers on this thread.

@@ -15,7 +15,7 @@ use super::dialect::Dialect;
 use super::engine::Engine;
 use super::engine::probing::Probing;
 use super::hall::Hall;
-use super::http::{Http, Progress};
+use super::http::{Http, Progress, UNTAKEN_MAX};
 use super::opening::{Opened, Opening};
 use super::outbound::{Outbound, Pool};
 use super::plain::Plain;
@@ -131,8 +131,6 @@ pub(crate) struct Held {
     pub(crate) bytes: Vec<u8>,
     /// What was under way and is not decrypted yet; it comes behind the above.
     pub(crate) sealed: Vec<u8>,
-    /// The peer's FIN.
-    pub(crate) finished: bool,
 }
 
 impl Connection {
@@ -222,9 +220,15 @@ impl Connection {
         self.unsent() > settings.outbound_soft && !self.pause.outbound
     }
 
-    /// So many bytes more may be kept for it to send.
-    fn room<A>(&self, cx: &Context<'_, A>) -> usize {
-        cx.settings.outbound_soft.saturating_sub(self.unsent())
+    /// So many bytes more may be kept for it to send: HTTP alone asks. What was marked in this turn counts, or each piece of input could bring as
+    /// much output again before anything is written.
+    fn room<A>(&self, key: ConnKey, cx: &Context<'_, A>) -> usize {
+        if !matches!(self.phase, Phase::Http(_)) {
+            return 0;
+        }
+        let marked = cx.hall.with_turn(|turn, _| turn.pending_bytes(key.slot));
+        let kept = self.unsent().saturating_add(marked);
+        cx.settings.outbound_soft.min(UNTAKEN_MAX).saturating_sub(kept)
     }
 
     /// Handles received bytes, all of them.
@@ -234,7 +238,7 @@ impl Connection {
         bytes: &mut [u8],
         cx: &Context<'_, A>,
     ) -> Flow {
-        let (room, via) = (self.room(cx), self.via());
+        let (room, via) = (self.room(key, cx), self.via());
         match &mut self.phase {
             Phase::Opening(opening) => {
                 let opened = opening.handle_input(key, bytes, via, cx);
@@ -358,7 +362,7 @@ impl Connection {
         key: ConnKey,
         cx: &Context<'_, A>,
     ) -> Flow {
-        let room = self.room(cx);
+        let room = self.room(key, cx);
         match &mut self.phase {
             Phase::Http(http) if self.end == End::Open => {
                 let progress = http.poll(key, room, cx);
@@ -366,6 +370,18 @@ impl Connection {
             }
             _ => Flow::Continue,
         }
+    }
+
+    /// A send has ended, and another one is under way or not.
+    pub(crate) fn handle_taken(&mut self, now_ms: u64) {
+        let is_more = self.send_submitted;
+        if let Phase::Http(http) = &mut self.phase {
+            http.taken(is_more, now_ms);
+        }
+    }
+
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self.phase, Phase::Http(_))
     }
 
     /// Whether it has more to write than there was room for.
@@ -380,7 +396,7 @@ impl Connection {
         failed: bool,
         cx: &Context<'_, A>,
     ) -> Flow {
-        let room = self.room(cx);
+        let room = self.room(key, cx);
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Plain(plain) => cx
                 .app
@@ -438,6 +454,7 @@ impl Connection {
         }
         let flow = match &mut self.phase {
             Phase::Opening(opening) => opening.handle_timeout(key, cx),
+            Phase::Http(http) if http.is_stalled(cx.now_ms) => Flow::Abort,
             Phase::Http(_) => return self.handle_wake(key, cx),
             Phase::Plain(plain) => plain.handle_timeout(key, cx),
             Phase::Engine(engine) => engine.handle_timeout(key, cx),
@@ -504,7 +521,7 @@ impl Connection {
         reason: &str,
         cx: &Context<'_, A>,
     ) -> Flow {
-        let room = self.room(cx);
+        let room = self.room(key, cx);
         match &mut self.phase {
             Phase::Plain(plain) => {
                 if let Some(frame) =
@@ -542,3 +559,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

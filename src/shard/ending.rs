@@ -189,23 +189,39 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             return;
         }
-        let Held {
-            mut bytes,
-            mut sealed,
-            finished,
-        } = connection.held.take().map(|held| *held).unwrap_or_default();
+        let held = connection.held.as_mut();
+        let mut bytes = held
+            .map(|held| std::mem::take(&mut held.bytes))
+            .unwrap_or_default();
         connection.resumed();
-        if !connection.receive_submitted && !finished {
+        if !connection.receive_submitted {
+            // A FIN that came meanwhile comes again.
             self.start_receiving(key);
         }
         if !bytes.is_empty() {
             self.received_plain(key, &mut bytes);
         }
+        // Unless it was taken along, to a session or another core.
+        let held = self
+            .connections
+            .get_mut(key)
+            .and_then(|connection| connection.held.take());
+        if let Some(held) = held {
+            self.received_held(key, *held);
+        }
+    }
+
+    /// Handles what was held back on a connection that is this one now.
+    pub(super) fn received_held(&mut self, key: ConnKey, held: Held) {
+        let Held {
+            mut bytes,
+            mut sealed,
+        } = held;
+        if !bytes.is_empty() {
+            self.received_plain(key, &mut bytes);
+        }
         if !sealed.is_empty() {
             self.received(key, &mut sealed);
-        }
-        if finished {
-            self.with_connection(key, |connection, cx| connection.handle_end(key, false, cx));
         }
     }
 }

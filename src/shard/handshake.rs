@@ -122,8 +122,8 @@ impl Handshake {
         self.via.peer
     }
 
-    /// Whether the connection came over TLS, that is, to an address of [`Builder::listen_tls`](crate::Builder::listen_tls). A proxy
-    /// in front of the server may have taken the TLS off; it commonly says so in `X-Forwarded-Proto`.
+    /// Whether the connection came over TLS, that is, to an address of `Builder::listen_tls` (feature `tls`). A proxy in front of the
+    /// server may have taken the TLS off; it commonly says so in `X-Forwarded-Proto`.
     ///
     /// ```
     /// # fn f(handshake: &ringhall::Handshake) {

@@ -37,6 +37,9 @@ use pipe::{End, Shared, Timer};
 /// Unread bytes in a pipe at which nothing more is read from the connection: whoever the body is for does not take it.
 const UNREAD_MAX: usize = 64 * 1024;
 
+/// What may wait behind the send in flight. Little, so that a peer that takes it slowly is told from one that takes nothing.
+pub(super) const UNTAKEN_MAX: usize = 128 * 1024;
+
 /// The service asks for the connection to be cut without an answer.
 #[derive(Debug)]
 pub(crate) struct Cut;
@@ -91,6 +94,10 @@ pub(crate) struct Http {
     upgrade: Rc<RefCell<Upgrade>>,
     waker: Waker,
     timer: Timer,
+    /// Until then the peer must have taken something of what hyper wrote; `None` if there is nothing to take.
+    taken_by_ms: Option<u64>,
+    /// How long it has for that.
+    patience_ms: u64,
 }
 
 /// hyper's connection, whatever its service.
@@ -149,11 +156,26 @@ impl Http {
             upgrade,
             waker,
             timer,
+            taken_by_ms: None,
+            patience_ms: cx.settings.keep_alive_ms,
         }
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
-        self.timer.deadline_ms()
+        let next = self.timer.deadline_ms().into_iter();
+        next.chain(self.taken_by_ms).min()
+    }
+
+    /// The peer has taken what was sent to it last, and there is more, or not.
+    pub(crate) fn taken(&mut self, is_more: bool, now_ms: u64) {
+        if self.taken_by_ms.is_some() {
+            self.taken_by_ms = is_more.then(|| now_ms.saturating_add(self.patience_ms));
+        }
+    }
+
+    /// Whether the peer has not taken anything for too long. Without that, answers that nobody reads would be kept for ever.
+    pub(crate) fn is_stalled(&self, now_ms: u64) -> bool {
+        self.taken_by_ms.is_some_and(|by_ms| by_ms <= now_ms)
     }
 
     /// Whether hyper has more to write than there was room for.
@@ -216,6 +238,9 @@ impl Http {
         let polled = pin!(step).poll(&mut task);
         match polled {
             Poll::Pending => {
+                if !self.pipe.lock().output.is_empty() && self.taken_by_ms.is_none() {
+                    self.taken_by_ms = Some(cx.now_ms.saturating_add(self.patience_ms));
+                }
                 self.write_and_read(key, cx);
                 return Progress::Going;
             }
@@ -223,6 +248,7 @@ impl Http {
             Poll::Ready(Err(error)) => log::debug!("an HTTP connection ended: {error}"),
         }
         self.driven = None;
+        self.taken_by_ms = None;
         let Upgrade { takeover, end } = std::mem::take(&mut *self.upgrade.borrow_mut());
         match takeover {
             Some(takeover) => {

@@ -316,7 +316,8 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         connection.receive_submitted = false;
         let cancelled = matches!(result, Err(error) if error.raw_os_error() == Some(ECANCELED));
         match connection.end {
-            End::Open if cancelled && connection.pause.is_on() => {}
+            // A FIN will be seen again when reading resumes.
+            End::Open if connection.pause.is_on() && (cancelled || result.is_ok()) => {}
             // Resumed, or told to finish, before the cancelling had ended: what comes is still wanted, if only the FIN.
             End::Open | End::Saying | End::Flushing | End::Lingering if cancelled => {
                 self.start_receiving(key);
@@ -324,9 +325,6 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             // A FIN will be seen again where it goes.
             End::Leaving | End::Moving if result.is_ok() || cancelled => self.advance_end(key),
             End::Leaving | End::Moving => self.abort(key),
-            End::Open if connection.pause.is_on() && result.is_ok() => {
-                connection.held.get_or_insert_default().finished = true
-            }
             End::Open => self.with_connection(key, |connection, cx| {
                 connection.handle_end(key, result.is_err(), cx)
             }),
@@ -352,6 +350,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             if connection.end == End::Open
                 && connection.pause.application > 0
                 && !connection.hung_up
+                && !connection.is_http()
             {
                 // Nothing is read for the application's sake, so a sign of life would not be seen. Of a peer that has hung up
                 // none is to come: it has the usual time, so that a handler that never ends does not keep its connection for ever.

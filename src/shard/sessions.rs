@@ -8,7 +8,7 @@ use super::Shard;
 use super::application::Application;
 use super::call::{Adopted, Answer, Call, Opening, Refused, Reply, Takeover};
 use super::command::Command;
-use super::connection::{Connection, Context, End};
+use super::connection::{Connection, Context, End, Held};
 use super::engine::Engine;
 use super::home;
 use super::secure::Secure;
@@ -180,7 +180,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         if let Some(connection) = self.connections.get_mut(session) {
             connection.write_for_websocket(probing.base64_only);
         }
-        self.rename(probe, session, descriptor);
+        let held = self.rename(probe, session, descriptor);
         let cx = Context {
             app: &self.app,
             hall: &self.hall,
@@ -197,20 +197,34 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         if !bytes.is_empty() {
             self.received_plain(session, &mut bytes);
         }
+        if let Some(held) = held {
+            self.received_held(session, *held);
+        }
         self.end_of_secure_input(session);
+        self.read_on(session);
     }
 
-    /// The connection `from` becomes that of `to`; what `from` was told goes out before what waits for `to`.
-    fn rename(&mut self, from: ConnKey, to: ConnKey, descriptor: Descriptor) {
+    /// Reads from a session whose WebSocket was paused before it took over, unless it is paused itself.
+    fn read_on(&mut self, session: ConnKey) {
+        let rests = self.connections.get(session).is_some_and(|connection| {
+            let reads = matches!(connection.end, End::Open | End::Saying | End::Flushing);
+            reads && !connection.receive_submitted && !connection.pause.is_on()
+        });
+        if rests {
+            self.start_receiving(session);
+        }
+    }
+
+    /// The connection `from` becomes that of `to`; what `from` was told goes out before what waits for `to`. Gives what was held back on
+    /// `from`, if it was paused.
+    fn rename(&mut self, from: ConnKey, to: ConnKey, descriptor: Descriptor) -> Option<Box<Held>> {
         let Shard {
             connections,
             hall,
             pool,
             ..
         } = self;
-        let Some(old) = connections.get_mut(from) else {
-            return;
-        };
+        let old = connections.get_mut(from)?;
         let mut waiting = old.outbound.take().unwrap_or_default();
         hall.with_turn(|turn, _| {
             if let Some(marked) = turn.take_of(from.slot) {
@@ -218,7 +232,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
         });
         let (receiving, sending) = (old.receive_submitted, old.send_submitted);
-        let secure = old.secure.take();
+        let (secure, held) = (old.secure.take(), old.held.take());
         let hung_up = old.hung_up;
         old.descriptor = None;
         old.receive_submitted = false;
@@ -226,9 +240,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         // Its slot is free again when the reactor says so.
         old.end = End::Closing;
         self.wheel.cancel(from.slot);
-        let Some(new) = connections.get_mut(to) else {
-            return;
-        };
+        let new = connections.get_mut(to)?;
         if let Some(mut behind) = new.outbound.take() {
             match new.dialect {
                 Some(dialect) => waiting.append(&mut dialect.convert(&mut behind, pool)),
@@ -247,6 +259,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         if paused && receiving {
             self.reactor.stop_receiving(to);
         }
+        held
     }
 
     // ---- moving to another core ----
@@ -258,8 +271,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         };
         connection.end = End::Leaving;
         connection.end_deadline_ms = self.now_ms + self.settings.linger_ms;
+        let held = connection.held.take();
         if connection.receive_submitted {
             self.reactor.stop_receiving(key);
+        }
+        if let Some(held) = held {
+            // It goes along, behind what goes along already.
+            self.received_held(key, *held);
         }
         self.schedule(key);
         self.hall.command(Command::Advance { connection: key });

@@ -63,6 +63,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 self.hall.set_busy(key.slot, false);
             }
         }
+        connection.handle_taken(self.now_ms);
         let relieved =
             connection.pause.outbound && connection.unsent() <= self.settings.outbound_soft / 2;
         if relieved {

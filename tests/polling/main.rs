@@ -18,6 +18,7 @@ mod closing;
 mod compression;
 mod cors;
 mod gates;
+mod hostile;
 mod http;
 mod ours;
 mod polling;

@@ -186,6 +186,38 @@ fn everything_behind_the_upgrade_request_is_kept() {
 }
 
 #[test]
+fn so_much_may_come_behind_the_upgrade_request_that_reading_pauses() {
+    if is_node() {
+        // It loses what comes before its 101.
+        return;
+    }
+    on_cores(&Setup::default(), |bed, layout| {
+        let mut held = Session::open_on(bed, layout);
+        let mut session = Session::open_on(bed, layout);
+        let texts: Vec<String> = (0..100)
+            .map(|n| format!("4{n} {}", "x".repeat(4000)))
+            .collect();
+        let mut bytes = request("GET", held.target(), "").into_bytes();
+        bytes.extend(request("GET", &session.websocket_target(), UPGRADE).bytes());
+        for text in ["2probe", "5"]
+            .into_iter()
+            .chain(texts.iter().map(String::as_str))
+        {
+            bytes.extend(frame(TEXT, text.as_bytes()));
+        }
+        let mut websocket = bed.connect_to(layout.websocket);
+        websocket.send(bytes);
+        // None of that is read until the first answer is there.
+        held.push("4go");
+        assert_eq!(websocket.response().text(), "4go");
+        assert_eq!(websocket.response_to_head().unwrap().status, 101);
+        websocket.hear_all(["3probe"]);
+        websocket.hear_all(&texts);
+        session.echoes_on(&mut websocket);
+    });
+}
+
+#[test]
 fn one_connection_asks_for_a_page_polls_and_upgrades() {
     on_cores(&Setup::default(), |bed, layout| {
         let mut session = Session::open_on(bed, layout);
@@ -476,6 +508,15 @@ fn a_session_that_closes_takes_its_probe_along() {
         session.push("4last\x1e4close");
         websocket.say("5");
         websocket.hear_all(["4last"]);
+        assert_eq!(websocket.hear(), Frame::Close(None));
+        websocket.send(frame(CLOSE, &[]));
+        assert_eq!(websocket.hear(), Frame::End);
+        session.ended_with("forced close");
+        // The same without a word before it.
+        let mut session = Session::open_on(bed, layout);
+        let mut websocket = session.probe();
+        session.push("4close");
+        websocket.say("5");
         assert_eq!(websocket.hear(), Frame::Close(None));
         websocket.send(frame(CLOSE, &[]));
         assert_eq!(websocket.hear(), Frame::End);

@@ -12,6 +12,7 @@ mod hostile;
 #[cfg(feature = "cli")]
 mod program;
 mod reload;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::sync::mpsc;

@@ -182,8 +182,8 @@ impl Builder {
     /// # let _ = builder;
     /// ```
     /// The service may upgrade connections for itself (`hyper::upgrade`, axum's `WebSocketUpgrade`). Their bytes then pass through the core,
-    /// but are none of its business: no heartbeat, no rooms. They end with the server: reading ends at [`Server::shutdown`](crate::Server::shutdown), and
-    /// what is not dropped by then is cut after [`Config::shutdown_timeout`](crate::Config::shutdown_timeout).
+    /// but are none of its business: no heartbeat, no rooms. They end with the server: reading ends at [`Server::shutdown`](crate::Server::shutdown),
+    /// and what is not dropped by then is cut after [`Config::shutdown_timeout`](crate::Config::shutdown_timeout).
     pub fn fallback_service<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,

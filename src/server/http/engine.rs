@@ -28,6 +28,11 @@ use crate::wire::cors;
 /// The way to the sessions, from a core or from outside.
 pub(crate) trait Port {
     fn call(&self, call: Call);
+
+    /// Waits for the user's code, and for nothing else: a core counts that as a task, since what it waits for may be brought by the runtime.
+    fn wait_for<F: Future>(&self, code: F) -> impl Future<Output = F::Output> {
+        code
+    }
 }
 
 /// What comes of a request.
@@ -76,8 +81,8 @@ impl<P: Port> Request<'_, P> {
         match served {
             Ok(served) => served.with(headers),
             Err(error) => {
-                if let Some(hook) = &self.options.hooks.connection_error {
-                    hook(&ConnectionError {
+                if self.options.hooks.connection_error.is_some() {
+                    self.options.tell_refusal(&ConnectionError {
                         code: error.code(),
                         message: error.message(),
                         request: &self.handshake(),
@@ -134,7 +139,7 @@ impl<P: Port> Request<'_, P> {
     async fn open(&self, query: &Query, headers: &mut HeaderMap) -> Result<Served, Error> {
         query.check_opening(self.head.method.as_str(), false)?;
         let handshake = self.handshake();
-        self.ask_gate(&handshake).await?;
+        self.port.wait_for(self.ask_gate(&handshake)).await?;
         let opening = Opening {
             above: self.above.clone(),
             revision: query.revision()?,
@@ -166,12 +171,8 @@ impl<P: Port> Request<'_, P> {
     }
 
     async fn ask_gate(&self, handshake: &Handshake) -> Result<(), Error> {
-        match self.options.ask_gate(handshake) {
-            None => Ok(()),
-            Some(asked) => asked
-                .await
-                .map_err(|Forbidden(message)| Error::Forbidden(message)),
-        }
+        let asked = self.options.ask_gate(handshake).await;
+        asked.map_err(|Forbidden(message)| Error::Forbidden(message))
     }
 
     /// A WebSocket, for a new session or for one on polling.
@@ -191,7 +192,7 @@ impl<P: Port> Request<'_, P> {
             None => {
                 query.check_opening(self.head.method.as_str(), true)?;
                 let handshake = self.handshake();
-                self.ask_gate(&handshake).await?;
+                self.port.wait_for(self.ask_gate(&handshake)).await?;
                 Takeover::Engine(Box::new(Opening {
                     above: self.above.clone(),
                     revision: query.revision()?,

@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use http::header::HeaderMap;
 
+use crate::server::task;
 use crate::shard::handshake::Handshake;
 use crate::wire::cookie::Cookie;
 use crate::wire::cors::Cors;
@@ -88,8 +89,13 @@ impl Options {
         self.hooks.gate.is_some()
     }
 
-    pub(crate) fn ask_gate(&self, handshake: &Handshake) -> Option<Asked> {
-        self.hooks.gate.as_ref().map(|gate| gate(handshake.clone()))
+    /// Asks the gate, if there is one. A gate that panics lets nobody in.
+    pub(crate) async fn ask_gate(&self, handshake: &Handshake) -> Result<(), Forbidden> {
+        let Some(gate) = &self.hooks.gate else {
+            return Ok(());
+        };
+        let asked = task::caught(async { gate(handshake.clone()).await }).await;
+        asked.unwrap_or_else(|| Err(Forbidden::default()))
     }
 
     pub(crate) fn has_hooks(&self) -> bool {
@@ -99,10 +105,17 @@ impl Options {
     /// `opens`: this is the first answer of a session.
     pub(crate) fn run_hooks(&self, handshake: &Handshake, opens: bool, headers: &mut HeaderMap) {
         if let Some(hook) = self.hooks.initial_headers.as_ref().filter(|_| opens) {
-            hook(handshake, headers);
+            task::guard(|| hook(handshake, headers));
         }
         if let Some(hook) = &self.hooks.headers {
-            hook(handshake, headers);
+            task::guard(|| hook(handshake, headers));
+        }
+    }
+
+    /// Tells the application why a request was refused.
+    pub(crate) fn tell_refusal(&self, error: &ConnectionError<'_>) {
+        if let Some(hook) = &self.hooks.connection_error {
+            task::guard(|| hook(error));
         }
     }
 
@@ -112,7 +125,7 @@ impl Options {
             .hooks
             .namer
             .as_ref()
-            .and_then(|namer| namer(handshake))?;
+            .and_then(|namer| task::guard(|| namer(handshake)).flatten())?;
         // It goes into URLs, cookies and JSON.
         let is_plain = name.len() <= NAME_MAX
             && name
