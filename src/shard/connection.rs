@@ -228,7 +228,10 @@ impl Connection {
         }
         let marked = cx.hall.with_turn(|turn, _| turn.pending_bytes(key.slot));
         let kept = self.unsent().saturating_add(marked);
-        cx.settings.outbound_soft.min(UNTAKEN_MAX).saturating_sub(kept)
+        cx.settings
+            .outbound_soft
+            .min(UNTAKEN_MAX)
+            .saturating_sub(kept)
     }
 
     /// Handles received bytes, all of them.
