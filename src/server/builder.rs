@@ -107,6 +107,7 @@ impl Builder {
 
     /// Adds an address on which TLS is spoken (https and wss), see [`Tls`]. Otherwise it is like those of [`listen`](Builder::listen):
     /// all namespaces and routes are served on each address, and there may be several of both kinds, with different certificates.
+    /// It needs the feature `tls`.
     ///
     /// ```no_run
     /// use ringhall::{Server, Tls};
@@ -321,6 +322,8 @@ impl Builder {
 
     /// Starts the server as a part of an application that owns the port: [`Server::layer`] and [`Server::service`] bring it what the
     /// application gets. Nothing is listened on, unless [`listen`](Builder::listen) says so; otherwise this is [`start`](Builder::start).
+    ///
+    /// It needs the feature `tower`.
     ///
     /// # Errors
     /// As for [`start`](Builder::start).

@@ -73,6 +73,7 @@ impl Server {
     ///
     /// Polls wait for as long as there is nothing to say. So that the application's own graceful shutdown need not wait for them, call
     /// [`Server::shutdown`] first. Broadcasts work from everywhere, through clones of the server.
+    /// It needs the feature `tower`.
     ///
     /// ```
     /// # fn main() -> ringhall::Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::tls::{Certificates, Problem, Source};
 use crate::{Error, Result};
 
-/// A certificate with its private key, for [`Builder::listen_tls`](crate::Builder::listen_tls).
+/// A certificate with its private key, for [`Builder::listen_tls`](crate::Builder::listen_tls). It needs the feature `tls`.
 ///
 /// TLS 1.3 and 1.2 are spoken, and inside of it HTTP/1.1 (ALPN `http/1.1`) and WebSocket. Sessions are resumed by tickets, whose keys are
 /// the same on all cores and change every six hours. A client that closes its connection without `close_notify` is taken as one that says
