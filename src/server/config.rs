@@ -188,8 +188,7 @@ pub enum Transport {
 const MESSAGE_MAX: usize = 1 << 31;
 
 impl Config {
-    /// Checks everything, and turns it into what the engine runs on.
-    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+    fn check_ranges(&self) -> Result<(), Error> {
         in_range("cores", self.cores, 1, MAX_CORES)?;
         in_range("max_message", self.max_message, 1, MESSAGE_MAX)?;
         in_range("max_payload", self.max_payload, 1, MESSAGE_MAX)?;
@@ -205,7 +204,12 @@ impl Config {
             self.max_unsent_cut,
             self.max_unsent,
             usize::MAX,
-        )?;
+        )
+    }
+
+    /// Checks everything, and turns it into what the engine runs on.
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        self.check_ranges()?;
         let (interval_ms, timeout_ms) = (
             ms("ping_interval", self.ping_interval)?,
             ms("ping_timeout", self.ping_timeout)?,
