@@ -385,7 +385,8 @@ impl Builder {
 
     pub(super) fn into_shared(self) -> Result<Shared> {
         let settings = self.config.settings()?;
-        let mut routes = Routes::new(self.config.path_prefix()?);
+        let prefix = self.config.path_prefix()?;
+        let mut routes = Routes::new(self.config.socket_io.then_some(prefix));
         for (path, route) in self.websockets {
             check_path(&path, routes.websocket(&path, route))?;
         }

@@ -26,6 +26,9 @@ use crate::wire::socket;
 pub struct Config {
     /// Threads that serve, one pinned to each CPU: 1 to 256. Default: as many as there are CPUs for this process.
     pub cores: usize,
+    /// Whether Socket.IO is spoken at all. Off for a server of plain WebSockets, or of Engine.IO by itself: then nothing is served at `path`.
+    /// Default: true.
+    pub socket_io: bool,
     /// The path of Socket.IO, with or without its slashes. Default: `/socket.io`.
     pub path: String,
     /// Whether Socket.IO's path ends in a slash, so that `/socket.io?…` is not Socket.IO's, and `/socket.ioXYZ` neither. Default: true, which
@@ -134,6 +137,7 @@ impl Default for Config {
         Config {
             cores: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().min(MAX_CORES)),
+            socket_io: true,
             path: "/socket.io".to_owned(),
             trailing_slash: true,
             transports: vec![Transport::Polling, Transport::WebSocket],

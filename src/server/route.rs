@@ -135,10 +135,13 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// `socket_io` is the prefix of Socket.IO's path.
-    pub(crate) fn new(socket_io: String) -> Self {
+    /// `socket_io` is the prefix of Socket.IO's path, where it is spoken at all.
+    pub(crate) fn new(socket_io: Option<String>) -> Self {
         Routes {
-            engines: vec![(socket_io, Above::SocketIo)],
+            engines: socket_io
+                .map(|prefix| (prefix, Above::SocketIo))
+                .into_iter()
+                .collect(),
             places: HashMap::new(),
             websockets: Vec::new(),
             raw: Vec::new(),
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn of_prefixes_in_one_another_the_longest_counts() {
-        let mut routes = Routes::new("/io/".to_owned());
+        let mut routes = Routes::new(Some("/io/".to_owned()));
         assert!(routes.engine("/io/raw/".to_owned(), EngineRoute::new()));
         assert!(routes.engine("/".to_owned(), EngineRoute::new()));
         assert_eq!(engine_at(&routes, "/io/"), None);
@@ -286,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_path_below_a_prefix_cannot_be_reached() {
-        let mut routes = Routes::new("/io/".to_owned());
+        let mut routes = Routes::new(Some("/io/".to_owned()));
         assert!(routes.page("/io", "text/plain", Bytes::new()));
         assert!(routes.websocket("/echo", WebSocketRoute::new()));
         assert_eq!(routes.unreachable(), None);

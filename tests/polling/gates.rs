@@ -336,3 +336,31 @@ fn a_first_packet_stands_behind_the_open_packet() {
     );
     websocket.hear_all(["4welcome"]);
 }
+
+#[test]
+fn a_server_without_socket_io_serves_none() {
+    if is_node() {
+        return;
+    }
+    let config = ringhall::Config {
+        cores: 1,
+        socket_io: false,
+        ..ringhall::Config::default()
+    };
+    let server = ringhall::Server::builder()
+        .config(config)
+        .listen("127.0.0.1:0")
+        .engine_io("/engine.io", ringhall::EngineRoute::new())
+        .start()
+        .expect("the server starts");
+    let mut wire = crate::wire::Wire::connect(server.local_addrs()[0]);
+    for (path, status) in [
+        ("/socket.io/?EIO=4&transport=polling", 404),
+        ("/socket.io/socket.io.js", 404),
+        ("/engine.io/?EIO=4&transport=polling", 200),
+    ] {
+        assert_eq!(wire.get(path).status, status, "{path}");
+    }
+    server.shutdown();
+    server.wait().expect("every core ends in good order");
+}
