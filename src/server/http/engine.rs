@@ -44,6 +44,9 @@ pub(crate) enum Served {
     Cut,
 }
 
+/// Why no session on polling is opened.
+const FULL: &str = "This server holds as many sessions as it may (settings `max_polling_sessions` and `max_connections`).";
+
 /// One request for Engine.IO.
 pub(crate) struct Request<'a, P> {
     pub(crate) options: &'a Options,
@@ -140,12 +143,15 @@ impl<P: Port> Request<'_, P> {
         query.check_opening(self.head.method.as_str(), false)?;
         let handshake = self.handshake();
         self.port.wait_for(self.ask_gate(&handshake)).await?;
+        let revision = query.revision()?;
+        let mut first = HeaderMap::new();
+        self.options.run_hooks(&handshake, true, &mut first);
         let opening = Opening {
             above: self.above.clone(),
-            revision: query.revision()?,
+            revision,
             base64_only: query.base64_only,
             name: self.options.name(&handshake),
-            handshake: handshake.clone(),
+            handshake,
         };
         let answer = self.ask(|reply| Call::Open(Box::new(opening), reply)).await;
         match answer {
@@ -154,7 +160,7 @@ impl<P: Port> Request<'_, P> {
                 body,
                 is_binary,
             }) => {
-                self.options.run_hooks(&handshake, true, headers);
+                headers.extend(first);
                 if let Some(cookie) = &self.options.cookie {
                     insert(headers, "set-cookie", cookie.set_cookie(&sid).as_bytes());
                 }
@@ -163,7 +169,7 @@ impl<P: Port> Request<'_, P> {
             Some(Answer::Refused(Refused::Full)) => Ok(Served::Answer(respond(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Some("text/plain; charset=utf-8"),
-                Bytes::from_static(crate::shard::opening::FULL.reason.as_bytes()),
+                Bytes::from_static(FULL.as_bytes()),
             ))),
             // The server is shutting down.
             _ => Ok(Served::Cut),
