@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { call, Clients, collect, connected, eventually, next, startServer, within } from './harness.mjs';
+import { call, Clients, collect, connected, eventually, isReference, next, startServer, within } from './harness.mjs';
 
 for (const name of ['with_axum', 'inside_axum']) {
-  describe(name, () => {
+  describe(name, { skip: isReference && 'axum is no Node application' }, () => {
     let server;
     let clients;
     before(async () => {
