@@ -19,7 +19,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::local::Local;
-use super::route::Place;
+use super::route::{Place, Spot};
 use super::shared::Shared;
 use super::task;
 use crate::shard::application::Door;
@@ -47,15 +47,10 @@ impl Port for Rc<Hall> {
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
 pub(crate) const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
 const ORIGIN: Refusal = Refusal::new(403, "Pages of this origin may not connect here.");
-pub(crate) const TARGET: Refusal = Refusal::new(
+const TARGET: Refusal = Refusal::new(
     400,
     "The request target must be a path, or a URL with http or https.",
 );
-pub(crate) const HOST: Refusal = Refusal::new(
-    400,
-    "Send exactly one Host header with the name of this server.",
-);
-
 const CODING: Refusal = Refusal::new(
     501,
     "Of the transfer codings only chunked is spoken here, and only once.",
@@ -70,19 +65,14 @@ pub(crate) fn door(
     let shared = local.shared();
     match shared.routes.find(request.path) {
         Place::Engine(above) => engine_door(local, request, above, handshake),
-        Place::WebSocket {
-            number,
-            scope,
-            protocols,
-            origins,
-        } => {
-            if !upgrade::is_from(request.headers("origin"), origins) {
+        Place::WebSocket(spot) => {
+            if !upgrade::is_from(request.headers("origin"), spot.origins) {
                 return Door::Refused(ORIGIN);
             }
-            match upgrade::encode(request, protocols, &http::HeaderMap::new()) {
+            match upgrade::encode(request, spot.protocols, &http::HeaderMap::new()) {
                 Ok(answer) => Door::Plain {
-                    number,
-                    scope: scope.clone(),
+                    number: spot.number,
+                    scope: spot.scope.clone(),
                     answer,
                 },
                 Err(refusal) => Door::Refused(refusal),
@@ -135,33 +125,69 @@ pub(crate) fn serve(local: &Rc<Local>, request: Request<Incoming>, from: &Peer) 
         let has_body = !request.body().is_end_stream();
         let place = local.shared().routes.find(request.uri().path());
         let fallback = local.shared().served.fallback.as_ref();
-        let refused = if !has_host(&request) {
-            Some(HOST)
-        } else if !request.uri().path().starts_with('/') {
-            // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
-            Some(TARGET)
-        } else if !has_plain_body(&request) {
-            Some(CODING)
-        } else {
-            None
-        };
-        let answer = match (refused, place, fallback) {
+        let answer = match (refused(&request), place, fallback) {
             (Some(refused), ..) => Ok(refusal(&refused).map(Body::Full)),
-            (None, Place::Engine(above), _) => serve_engine(&local, request, above, &from).await,
-            (None, Place::WebSocket { .. }, _) => {
-                finish(open_websocket(local.shared(), &request, from.via), &from)
-            }
-            (None, Place::Page { content_type, body }, _) => {
-                Ok(page(request.method(), content_type, body).map(Body::Full))
-            }
             // What becomes of the body is its own affair.
             (None, Place::Nowhere, Some(fallback)) => {
                 return fallback.serve(&local, request, &from).await;
             }
-            (None, Place::Nowhere, None) => Ok(nothing_here(&request).map(Body::Full)),
+            (None, place, _) => {
+                let served = serve_own(local.shared(), local.hall_of(), place, request, from.via);
+                finish(served.await, &from)
+            }
         };
         answer.map(|response| close_behind(has_body, response))
     })
+}
+
+/// Why a request is refused wherever it leads.
+pub(crate) fn refused<B>(request: &Request<B>) -> Option<Refusal> {
+    let hosts = request.headers().get_all(header::HOST);
+    if request.version() == http::Version::HTTP_11
+        && let Err(refused) = handshake::check_hosts(hosts.iter().map(HeaderValue::as_bytes))
+    {
+        return Some(refused);
+    }
+    if !request.uri().path().starts_with('/') {
+        // RFC 9112 §3.2: of the other forms `*` is OPTIONS' own, and the rest is for proxies.
+        return Some(TARGET);
+    }
+    (!has_plain_body(request)).then_some(CODING)
+}
+
+/// Answers a request for what is the server's own, in its own HTTP or in somebody else's.
+pub(crate) async fn serve_own<P, B>(
+    shared: &Shared,
+    port: &P,
+    place: Place<'_>,
+    request: Request<B>,
+    via: Via,
+) -> Served
+where
+    P: Port,
+    B: http_body::Body<Data = Bytes>,
+{
+    match place {
+        Place::Engine(above) => {
+            let (head, body) = request.into_parts();
+            let request = engine::Request {
+                options: &shared.engine,
+                port,
+                scripts: shared.served.scripts_for(&above),
+                prefix: &shared.served.script_prefix,
+                above,
+                head,
+                via,
+                now_ms: shared.now_ms(),
+            };
+            request.serve(body).await
+        }
+        Place::WebSocket(spot) => open_websocket(shared, &spot, &request, via),
+        Place::Page { content_type, body } => {
+            Served::Answer(page(request.method(), content_type, body))
+        }
+        Place::Nowhere => Served::Answer(nothing_here(&request)),
+    }
 }
 
 /// Of a request that is refused the body may not be read to its end: then hyper closes the connection, and the client is to be told, lest it
@@ -172,27 +198,6 @@ fn close_behind(has_body: bool, mut response: Response<Body>) -> Response<Body> 
         insert(response.headers_mut(), "connection", b"close");
     }
     response
-}
-
-async fn serve_engine(
-    local: &Rc<Local>,
-    request: Request<Incoming>,
-    above: Above,
-    from: &Peer,
-) -> Result<Response<Body>, Cut> {
-    let (head, body) = request.into_parts();
-    let request = engine::Request {
-        options: &local.shared().engine,
-        port: local.hall_of(),
-        scripts: local.shared().served.scripts_for(&above),
-        prefix: &local.shared().served.script_prefix,
-        above,
-        head,
-        via: from.via,
-        now_ms: local.shared().now_ms(),
-    };
-    let served = request.serve(body).await;
-    finish(served, from)
 }
 
 /// Gives hyper the answer, and keeps what the connection is to become.
@@ -208,26 +213,17 @@ fn finish(served: Served, from: &Peer) -> Result<Response<Body>, Cut> {
 }
 
 /// A plain WebSocket on a connection that speaks HTTP.
-pub(crate) fn open_websocket<B>(shared: &Shared, request: &Request<B>, via: Via) -> Served {
-    let Place::WebSocket {
-        number,
-        scope,
-        protocols,
-        origins,
-    } = shared.routes.find(request.uri().path())
-    else {
-        return Served::Answer(refusal(&NOT_FOUND));
-    };
+fn open_websocket<B>(shared: &Shared, spot: &Spot<'_>, request: &Request<B>, via: Via) -> Served {
     let asked = request.headers().get_all(header::ORIGIN);
-    if !upgrade::is_from(asked.iter().map(HeaderValue::as_bytes), origins) {
+    if !upgrade::is_from(asked.iter().map(HeaderValue::as_bytes), spot.origins) {
         return Served::Answer(refusal(&ORIGIN));
     }
     let head = answer::head_of_request(request);
-    match upgrade::accept(&head, protocols) {
+    match upgrade::accept(&head, spot.protocols) {
         Ok(response) => {
             let takeover = Takeover::Plain {
-                number,
-                scope: scope.clone(),
+                number: spot.number,
+                scope: spot.scope.clone(),
                 handshake: Handshake::new(&head, via, shared.now_ms()),
             };
             Served::TakeOver(response, takeover)
@@ -245,18 +241,6 @@ fn nothing_here<B>(request: &Request<B>) -> Response<Bytes> {
     response
 }
 
-/// RFC 9112 §3.2: a request of HTTP/1.1 has one Host, and a proper one.
-pub(crate) fn has_host<B>(request: &Request<B>) -> bool {
-    if request.version() != http::Version::HTTP_11 {
-        return true;
-    }
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => handshake::is_authority(host.as_bytes()),
-        _ => false,
-    }
-}
-
 /// RFC 9112 §6.1: hyper undoes chunking, and looks at the last coding alone. What else was done to the body, or another server on the way may
 /// think of it, is not known.
 fn has_plain_body<B>(request: &Request<B>) -> bool {
@@ -268,7 +252,7 @@ fn has_plain_body<B>(request: &Request<B>) -> bool {
     }
 }
 
-pub(crate) fn page(method: &Method, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+fn page(method: &Method, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     match *method {
         // hyper leaves the body of an answer to HEAD out, and tells its length.
         Method::GET | Method::HEAD => respond(StatusCode::OK, Some(content_type), body),

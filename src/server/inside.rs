@@ -19,7 +19,7 @@ use http_body_util::Either;
 use hyper::upgrade::OnUpgrade;
 
 use super::Server;
-use super::http::engine::{self, Port, Served};
+use super::http::engine::{Port, Served};
 use super::http::{self as routes, refusal};
 use super::route::Place;
 use super::shared::Shared;
@@ -298,35 +298,16 @@ impl Desk {
     where
         Q: http_body::Body<Data = Bytes> + Send,
     {
-        if !routes::has_host(&request) {
-            return refusal(&routes::HOST).map(ServiceBody::whole);
+        if let Some(refused) = routes::refused(&request) {
+            return refusal(&refused).map(ServiceBody::whole);
         }
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let via = Via {
             peer: (self.address)(request.extensions()),
             is_secure: is_secure(&request),
         };
-        let served = match self.shared.routes.find(request.uri().path()) {
-            Place::Engine(above) => {
-                let (head, body) = request.into_parts();
-                let request = engine::Request {
-                    options: &self.shared.engine,
-                    port: &self.port,
-                    scripts: self.shared.served.scripts_for(&above),
-                    prefix: &self.shared.served.script_prefix,
-                    above,
-                    head,
-                    via,
-                    now_ms: self.shared.now_ms(),
-                };
-                request.serve(body).await
-            }
-            Place::WebSocket { .. } => routes::open_websocket(&self.shared, &request, via),
-            Place::Page { content_type, body } => {
-                Served::Answer(routes::page(request.method(), content_type, body))
-            }
-            Place::Nowhere => Served::Answer(refusal(&routes::NOT_FOUND)),
-        };
+        let place = self.shared.routes.find(request.uri().path());
+        let served = routes::serve_own(&self.shared, &self.port, place, request, via).await;
         match served {
             Served::Answer(response) => response.map(ServiceBody::whole),
             Served::Cut => Response::new(ServiceBody::cut()),

@@ -100,16 +100,19 @@ impl WebSocketRoute {
     }
 }
 
+/// A plain WebSocket route, as requests find it.
+pub(crate) struct Spot<'a> {
+    pub(crate) number: usize,
+    pub(crate) scope: &'a Arc<str>,
+    pub(crate) protocols: &'a [Box<str>],
+    /// Without a list all may connect.
+    pub(crate) origins: Option<&'a [Box<str>]>,
+}
+
 /// What is at a path.
 pub(crate) enum Place<'a> {
     Engine(Above),
-    WebSocket {
-        number: usize,
-        scope: &'a Arc<str>,
-        protocols: &'a [Box<str>],
-        /// Without a list all may connect.
-        origins: Option<&'a [Box<str>]>,
-    },
+    WebSocket(Spot<'a>),
     Page {
         content_type: &'static str,
         body: Bytes,
@@ -186,12 +189,12 @@ impl Routes {
             None => Place::Nowhere,
             Some(Exact::WebSocket(number)) => {
                 let (scope, route) = &self.websockets[*number];
-                Place::WebSocket {
+                Place::WebSocket(Spot {
                     number: *number,
                     scope,
                     protocols: &route.protocols,
                     origins: route.origins.as_deref(),
-                }
+                })
             }
             Some(Exact::Page { content_type, body }) => Place::Page {
                 content_type,

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use super::Shard;
 use super::application::Application;
 use super::command::Command;
-use super::connection::{self, Context, End, Held};
+use super::connection::{self, Context, End, Flow, Held};
 use crate::reactor::{ConnKey, Reactor};
 use crate::wire::close::CloseCode;
 
@@ -117,13 +117,10 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 _ => false,
             };
             if is_over {
-                let cx = Context {
-                    app: &self.app,
-                    hall: &self.hall,
-                    settings: &self.settings,
-                    now_ms: self.now_ms,
-                };
-                connection.drop_probe(&cx);
+                self.with_connection(key, |connection, cx| {
+                    connection.drop_probe(cx);
+                    Flow::Continue
+                });
                 self.wheel.cancel(key.slot);
                 self.vacate(key);
             }

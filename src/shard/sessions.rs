@@ -8,8 +8,9 @@ use super::Shard;
 use super::application::Application;
 use super::call::{Adopted, Answer, Call, Opening, Refused, Reply, Takeover};
 use super::command::Command;
-use super::connection::{Connection, Context, End, Held};
+use super::connection::{Connection, Context, End, Flow, Held};
 use super::engine::Engine;
+use super::engine::probing::Probing;
 use super::home;
 use super::secure::Secure;
 use crate::reactor::{ConnKey, Descriptor, Handoff, Reactor};
@@ -178,22 +179,26 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             // It has ended meanwhile.
             return self.abort(probe);
         };
-        let mut bytes = probing.bytes;
+        let Probing {
+            machine,
+            mut bytes,
+            base64_only,
+            ..
+        } = *probing;
         if let Some(connection) = self.connections.get_mut(session) {
-            connection.write_for_websocket(probing.base64_only);
+            connection.write_for_websocket(base64_only);
         }
         let held = self.rename(probe, session, descriptor);
-        let cx = Context {
-            app: &self.app,
-            hall: &self.hall,
-            settings: &self.settings,
-            now_ms: self.now_ms,
-        };
-        if let Some(connection) = self.connections.get_mut(session) {
-            connection.upgrade(session, probing.machine, &cx);
-            if !connection.send_submitted {
-                self.send_next(session);
-            }
+        self.with_connection(session, |connection, cx| {
+            connection.upgrade(session, machine, cx);
+            Flow::Continue
+        });
+        let idle = self
+            .connections
+            .get(session)
+            .is_some_and(|connection| !connection.send_submitted);
+        if idle {
+            self.send_next(session);
         }
         self.schedule(session);
         if !bytes.is_empty() {

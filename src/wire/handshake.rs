@@ -126,7 +126,11 @@ fn check_request_line(request: &Request<'_>) -> Result<(), Refusal> {
 
 /// RFC 6455 §4.2.1, item 2; RFC 9112 §3.2 demands 400 where Host is missing, repeated or invalid, also of requests that open nothing.
 pub(crate) fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
-    let mut hosts = request.headers("host");
+    check_hosts(request.headers("host"))
+}
+
+/// The same of the values of all Host lines.
+pub(crate) fn check_hosts<'a>(mut hosts: impl Iterator<Item = &'a [u8]>) -> Result<(), Refusal> {
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_authority(host) => Ok(()),
         _ => Err(Refusal::bad_request(
@@ -136,7 +140,7 @@ pub(crate) fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 /// A host and perhaps a port (RFC 3986 §3.2.2, §3.2.3).
-pub(crate) fn is_authority(value: &[u8]) -> bool {
+fn is_authority(value: &[u8]) -> bool {
     let Ok(value) = str::from_utf8(value) else {
         return false;
     };

@@ -174,7 +174,7 @@ pub(super) fn values<'a, 'n>(
 }
 
 /// The elements of a comma-separated list, without white space around them; empty ones are skipped (RFC 9110 §5.6.1.2).
-pub(super) fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)

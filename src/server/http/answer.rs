@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
-use crate::wire::http::HEADERS_MAX;
+use crate::wire::http::{HEADERS_MAX, list_elements};
 
 pub(crate) fn respond(
     status: StatusCode,
@@ -35,10 +35,7 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: &str, value: &[u8]) {
 
 pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(header::UPGRADE).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+        list_elements(value.as_bytes()).any(|name| name.eq_ignore_ascii_case(b"websocket"))
     })
 }
 
