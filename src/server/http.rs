@@ -23,7 +23,7 @@ use super::route::{Place, Spot};
 use super::shared::Shared;
 use super::task;
 use crate::shard::application::Door;
-use crate::shard::call::{Above, Call, Opening, Takeover};
+use crate::shard::call::{Above, Call, Takeover};
 use crate::shard::hall::Hall;
 use crate::shard::handshake::{Handshake, Via};
 use crate::shard::http::{Answering, Body, Cut, Peer};
@@ -90,28 +90,24 @@ fn engine_door(
     handshake: impl Fn() -> Handshake,
 ) -> Door {
     let options = &local.shared().engine;
-    let checked = Query::read(request.query, options).and_then(|query| {
-        query.check_opening(request.method, true)?;
-        Ok((query.revision()?, query))
-    });
-    let Ok((revision, query)) = checked else {
+    let Ok(query) = Query::read(request.query, options) else {
         return Door::Http;
     };
-    if query.sid().is_some() || options.has_gate() || options.cors.is_some() {
+    if query.sid().is_some()
+        || options.has_gate()
+        || options.cors.is_some()
+        || query.check_opening(request.method, true).is_err()
+    {
         return Door::Http;
     }
-    let handshake = handshake();
+    let Ok(opening) = query.opening(above, handshake(), options) else {
+        return Door::Http;
+    };
     let mut headers = http::HeaderMap::new();
-    options.run_hooks(&handshake, true, &mut headers);
+    options.run_hooks(&opening.handshake, true, &mut headers);
     match upgrade::encode(request, &[], &headers) {
         Ok(answer) => Door::Engine {
-            opening: Box::new(Opening {
-                above,
-                name: options.name(&handshake),
-                handshake,
-                revision,
-                base64_only: query.base64_only(),
-            }),
+            opening: Box::new(opening),
             answer,
         },
         Err(refusal) => Door::Refused(refusal),

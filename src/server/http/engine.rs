@@ -18,9 +18,7 @@ use super::options::{ConnectionError, Forbidden, Options};
 use super::query::Query;
 use super::script::Scripts;
 use crate::proto::session::{Revision, Transport};
-use crate::shard::call::{
-    Above, Answer, Call, Opening, Refused, Reply, Request as Asked, Takeover, Ticket,
-};
+use crate::shard::call::{Above, Answer, Call, Refused, Reply, Request as Asked, Takeover, Ticket};
 use crate::shard::handshake::{Handshake, Via};
 use crate::wire::coding;
 use crate::wire::cors;
@@ -143,16 +141,9 @@ impl<P: Port> Request<'_, P> {
         query.check_opening(self.head.method.as_str(), false)?;
         let handshake = self.handshake();
         self.port.wait_for(self.ask_gate(&handshake)).await?;
-        let revision = query.revision()?;
+        let opening = query.opening(self.above.clone(), handshake, self.options)?;
         let mut first = HeaderMap::new();
-        self.options.run_hooks(&handshake, true, &mut first);
-        let opening = Opening {
-            above: self.above.clone(),
-            revision,
-            base64_only: query.base64_only,
-            name: self.options.name(&handshake),
-            handshake,
-        };
+        self.options.run_hooks(&opening.handshake, true, &mut first);
         let answer = self.ask(|reply| Call::Open(Box::new(opening), reply)).await;
         match answer {
             Some(Answer::Opened {
@@ -199,13 +190,8 @@ impl<P: Port> Request<'_, P> {
                 query.check_opening(self.head.method.as_str(), true)?;
                 let handshake = self.handshake();
                 self.port.wait_for(self.ask_gate(&handshake)).await?;
-                Takeover::Engine(Box::new(Opening {
-                    above: self.above.clone(),
-                    revision: query.revision()?,
-                    base64_only: query.base64_only,
-                    name: self.options.name(&handshake),
-                    handshake,
-                }))
+                let opening = query.opening(self.above.clone(), handshake, self.options)?;
+                Takeover::Engine(Box::new(opening))
             }
         };
         let opens = matches!(takeover, Takeover::Engine(_));

@@ -3,6 +3,8 @@
 use super::error::Error;
 use super::options::Options;
 use crate::proto::session::{Revision, Transport};
+use crate::shard::call::{Above, Opening};
+use crate::shard::handshake::Handshake;
 use crate::wire::http::query_value;
 
 /// What the query of a request says.
@@ -51,11 +53,20 @@ impl Query {
         self.sid.as_deref()
     }
 
-    pub(crate) fn revision(&self) -> Result<Revision, Error> {
-        self.revision.ok_or(Error::UnsupportedVersion)
-    }
-
-    pub(crate) fn base64_only(&self) -> bool {
-        self.base64_only
+    /// What a session starts with that such a request opens; the last check is that of the revision.
+    pub(crate) fn opening(
+        &self,
+        above: Above,
+        handshake: Handshake,
+        options: &Options,
+    ) -> Result<Opening, Error> {
+        let revision = self.revision.ok_or(Error::UnsupportedVersion)?;
+        Ok(Opening {
+            above,
+            revision,
+            base64_only: self.base64_only,
+            name: options.name(&handshake),
+            handshake,
+        })
     }
 }
