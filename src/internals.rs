@@ -51,8 +51,10 @@ impl ServerSide {
 /// Decodes a Socket.IO event in place; returns the bytes of its arguments.
 pub fn decode_event(text: &mut [u8]) -> usize {
     let packet = socket::decode(text, &socket::Limits::default());
-    let payload = packet.ok().and_then(|packet| packet.payload);
-    let event = payload.and_then(|payload| socket::split_event(payload).ok());
+    let parts = packet
+        .ok()
+        .and_then(|packet| packet.payload.zip(packet.name));
+    let event = parts.and_then(|(payload, name)| socket::split_event(payload, name).ok());
     event.map_or(0, |event| event.args.len())
 }
 

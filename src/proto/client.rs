@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::wire::socket::{self, EventName, Packet, PacketError, PacketType};
+use crate::wire::socket::{self, EventName, NameAt, Packet, PacketError, PacketType};
 
 #[cfg(test)]
 mod tests;
@@ -114,7 +114,8 @@ struct Presence {
 struct BinaryPacket {
     /// `None` when the packet is dropped as it arrives: its socket was put out.
     socket: Option<u32>,
-    is_event: bool,
+    /// Of an event; `None` for an ack.
+    name: Option<NameAt>,
     id: Option<u64>,
     /// Copied, since the receive buffer is needed again before the attachments are here.
     payload: Vec<u8>,
@@ -391,13 +392,9 @@ impl Client {
                 self.begin_binary(limits, socket, packet)
             }
             PacketType::Event | PacketType::Ack => match (socket, packet.payload) {
-                (Some(socket), Some(payload)) => deliver(
-                    socket,
-                    packet.kind == PacketType::Event,
-                    packet.id,
-                    payload,
-                    &[],
-                ),
+                (Some(socket), Some(payload)) => {
+                    deliver(socket, packet.name, packet.id, payload, &[])
+                }
                 _ => Output::Nothing,
             },
             PacketType::Connect | PacketType::ConnectError => Output::Nothing,
@@ -420,7 +417,7 @@ impl Client {
         }
         self.binary = Some(Box::new(BinaryPacket {
             socket,
-            is_event: packet.kind == PacketType::BinaryEvent,
+            name: packet.name,
             id: packet.id,
             payload: payload.to_vec(),
             attachments: Vec::new(),
@@ -452,7 +449,7 @@ impl BinaryPacket {
     fn lend(&mut self, socket: u32) -> Output<'_> {
         deliver(
             socket,
-            self.is_event,
+            self.name,
             self.id,
             &mut self.payload,
             &self.attachments,
@@ -460,16 +457,16 @@ impl BinaryPacket {
     }
 }
 
-/// An event or an ack, whole, on its way to `socket`.
+/// An event (which has a name) or an ack, whole, on its way to `socket`.
 fn deliver<'a>(
     socket: u32,
-    is_event: bool,
+    name: Option<NameAt>,
     id: Option<u64>,
     payload: &'a mut [u8],
     attachments: &'a [Bytes],
 ) -> Output<'a> {
-    if is_event {
-        let parts = socket::split_event(payload);
+    if let Some(name) = name {
+        let parts = socket::split_event(payload, name);
         debug_assert!(parts.is_ok(), "the payload was checked when it was decoded");
         return parts.map_or(Output::Nothing, |parts| Output::Event {
             socket,
