@@ -192,7 +192,8 @@ fn attachment(num: usize) -> Result<Bytes, String> {
 pub struct Payload {
     /// A JSON array. `Arc<str>` rather than `Bytes`, so that `json` need not check for UTF-8 each time.
     json: Arc<str>,
-    attachments: Arc<[Bytes]>,
+    /// `None` when there are none, for an empty slice would be allocated, too.
+    attachments: Option<Arc<[Bytes]>>,
 }
 
 impl Payload {
@@ -216,7 +217,7 @@ impl Payload {
         let json = String::from_utf8_lossy(&json).into();
         Ok(Self {
             json,
-            attachments: attachments.into(),
+            attachments: shared(&attachments),
         })
     }
 
@@ -225,7 +226,7 @@ impl Payload {
         let json = std::str::from_utf8(args.json).map_err(DecodeError::custom)?;
         Ok(Self {
             json: json.into(),
-            attachments: args.attachments.into(),
+            attachments: shared(args.attachments),
         })
     }
 
@@ -243,7 +244,7 @@ impl Payload {
     /// assert_eq!(payload.attachments()[0][..], [1, 2]);
     /// ```
     pub fn attachments(&self) -> &[Bytes] {
-        &self.attachments
+        self.attachments.as_deref().unwrap_or_default()
     }
 
     /// Reads the arguments as [`Data`](crate::Data) does: a tuple is the list of arguments, any other type the first.
@@ -257,10 +258,7 @@ impl Payload {
     /// assert_eq!(payload.decode::<(String, u8)>().unwrap(), ("a".to_owned(), 1));
     /// ```
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        arguments::decode(&Args {
-            json: self.json.as_bytes(),
-            attachments: &self.attachments,
-        })
+        arguments::decode(&self.as_args())
     }
 
     /// The arguments without the first `count`, for relays that read some themselves.
@@ -290,17 +288,25 @@ impl Payload {
     pub(crate) fn as_args(&self) -> Args<'_> {
         Args {
             json: self.json.as_bytes(),
-            attachments: &self.attachments,
+            attachments: self.attachments(),
         }
     }
 
     /// The argument list without its brackets, as it is written into a packet.
     pub(crate) fn list(&self) -> &str {
-        let list = self.json.trim_matches([' ', '\t', '\r', '\n']);
-        list.strip_prefix('[')
-            .and_then(|list| list.strip_suffix(']'))
+        without_brackets(&self.json)
+            // Whitespace around it is rare.
+            .or_else(|| without_brackets(self.json.trim_matches([' ', '\t', '\r', '\n'])))
             .unwrap_or_default()
     }
+}
+
+fn without_brackets(list: &str) -> Option<&str> {
+    list.strip_prefix('[')?.strip_suffix(']')
+}
+
+fn shared(attachments: &[Bytes]) -> Option<Arc<[Bytes]>> {
+    (!attachments.is_empty()).then(|| attachments.into())
 }
 
 impl fmt::Debug for Payload {
@@ -309,7 +315,7 @@ impl fmt::Debug for Payload {
             f,
             "Payload({} bytes, {} attachments)",
             self.json.len(),
-            self.attachments.len()
+            self.attachments().len()
         )
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::call::Call;
-use broadcast::{broadcast_elsewhere, broadcast_here, say};
+use broadcast::{broadcast_elsewhere, broadcast_here, tell};
 
 use super::command::Command;
 use super::home::{self, IdSource, SocketId};
@@ -250,8 +250,7 @@ impl Hall {
         if volatile && state.busy.is_set(slot) {
             return false;
         }
-        let id = say(&mut state.turn, message);
-        state.turn.mark(slot, id);
+        tell(&mut state.turn, slot, message);
         self.wake_shard();
         true
     }
@@ -259,8 +258,7 @@ impl Hall {
     /// Marks bytes that are already in their final form for one connection.
     pub(crate) fn write(&self, connection: ConnKey, parts: &[&[u8]]) {
         let state = &mut *self.state.borrow_mut();
-        let id = state.turn.say_parts(parts);
-        state.turn.mark(connection.slot, id);
+        state.turn.tell(connection.slot, parts);
         self.wake_shard();
     }
 
