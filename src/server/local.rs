@@ -7,7 +7,7 @@ mod line;
 mod operations;
 mod plain;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 
 use line::Line;
 
-use super::extract::Fault;
+use super::counters::{CoreCounters, Count};
 use super::http;
 use super::namespace::Table;
 use super::route::Routes;
@@ -42,7 +42,7 @@ pub(crate) struct Local {
     lines: RefCell<HashMap<SocketKey, Line>>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
-    faults: Cell<[u64; 2]>,
+    counters: Arc<CoreCounters>,
     this: Weak<Local>,
 }
 
@@ -67,11 +67,11 @@ impl Local {
         let tables = shared.namespaces.on_this_core();
         let local = Rc::new_cyclic(|this| Local {
             hall,
+            counters: shared.counters.enter(),
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
             tables,
-            faults: Cell::default(),
             this: this.clone(),
         });
         let usher: Weak<dyn Usher> = local.this.clone();
@@ -103,11 +103,9 @@ impl Local {
         &self.shared.states
     }
 
-    /// Counts what went wrong with events.
-    pub(crate) fn count(&self, fault: Fault) {
-        let mut faults = self.faults.get();
-        faults[fault as usize] += 1;
-        self.faults.set(faults);
+    /// Adds one to a number of this core.
+    pub(crate) fn count(&self, count: Count) {
+        self.counters.add(count);
     }
 
     #[cfg(test)]
@@ -116,8 +114,8 @@ impl Local {
     }
 
     #[cfg(test)]
-    pub(crate) fn faults(&self, fault: Fault) -> u64 {
-        self.faults.get()[fault as usize]
+    pub(crate) fn counted(&self, count: Count) -> u64 {
+        self.counters.of(count)
     }
 
     /// How many seats are taken, and how many sockets have a handler that has not ended.
