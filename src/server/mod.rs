@@ -10,6 +10,7 @@ mod binary;
 mod broadcast;
 mod builder;
 mod config;
+mod details;
 mod emit;
 mod engine;
 mod extract;
@@ -45,6 +46,7 @@ pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
 pub use config::{Config, Transport};
+pub use details::HandshakeDetails;
 pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
