@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use line::Line;
 
-use super::extract::Fault;
+use super::counters::{CoreCounters, Count};
 use super::http;
 use super::namespace::Table;
 use super::route::Routes;
@@ -42,7 +42,7 @@ pub(crate) struct Local {
     acks: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
-    faults: Cell<[u64; 2]>,
+    counters: Arc<CoreCounters>,
     this: Weak<Local>,
 }
 
@@ -67,12 +67,12 @@ impl Local {
         let tables = shared.namespaces.on_this_core();
         Rc::new_cyclic(|this| Local {
             hall,
+            counters: shared.counters.enter(),
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
             acks: Cell::new(0),
             tables,
-            faults: Cell::default(),
             this: this.clone(),
         })
     }
@@ -101,11 +101,9 @@ impl Local {
         &self.shared.states
     }
 
-    /// Counts what went wrong with events.
-    pub(crate) fn count(&self, fault: Fault) {
-        let mut faults = self.faults.get();
-        faults[fault as usize] += 1;
-        self.faults.set(faults);
+    /// Adds one to a number of this core.
+    pub(crate) fn count(&self, count: Count) {
+        self.counters.add(count);
     }
 
     #[cfg(test)]
@@ -114,8 +112,8 @@ impl Local {
     }
 
     #[cfg(test)]
-    pub(crate) fn faults(&self, fault: Fault) -> u64 {
-        self.faults.get()[fault as usize]
+    pub(crate) fn counted(&self, count: Count) -> u64 {
+        self.counters.of(count)
     }
 
     /// How many seats are taken, and how many sockets have a handler that has not ended.
