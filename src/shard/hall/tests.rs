@@ -89,10 +89,10 @@ impl Usher for Steward {
 }
 
 /// One for each core.
-type Two<T> = [T; 2];
+type Ushered = ([Rc<Hall>; 2], [Rc<Steward>; 2], [Mailbox<Mail>; 2]);
 
 /// The same two with an usher each.
-fn two_with_ushers() -> (Two<Rc<Hall>>, Two<Rc<Steward>>, Two<Mailbox<Mail>>) {
+fn two_with_ushers() -> Ushered {
     let [(first, mails_of_first), (second, mails_of_second)] = two();
     let halls = [Rc::new(first), Rc::new(second)];
     let stewards = halls.each_ref().map(|hall| {
