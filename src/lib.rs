@@ -28,7 +28,7 @@ pub use server::{
     DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending,
     EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
     FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, IntoReply, JoinError, Message,
-    MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload,
+    MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Parser, Payload,
     Priority, Receivers, SameSite, Server, Socket, SocketId, State, Transport, TryData, WebSocket,
     WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };

@@ -73,6 +73,7 @@ pub use crate::shard::handshake::Handshake;
 pub use crate::shard::home::SocketId;
 pub use crate::wire::cookie::{Cookie, Priority, SameSite};
 pub use crate::wire::cors::{Cors, Origin};
+pub use crate::wire::parser::Parser;
 
 use crate::Result;
 use crate::shard::mail::Mail;
