@@ -11,6 +11,7 @@ mod broadcast;
 mod builder;
 mod config;
 mod counters;
+mod details;
 mod emit;
 mod engine;
 mod extract;
@@ -49,6 +50,7 @@ pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
 pub use config::{Config, Transport};
 pub use counters::Counters;
+pub use details::HandshakeDetails;
 pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
@@ -77,7 +79,6 @@ pub use crate::shard::handshake::Handshake;
 pub use crate::shard::home::SocketId;
 pub use crate::wire::cookie::{Cookie, Priority, SameSite};
 pub use crate::wire::cors::{Cors, Origin};
-pub use crate::wire::parser::Parser;
 
 use crate::Result;
 use crate::shard::mail::Mail;

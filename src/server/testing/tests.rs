@@ -1,8 +1,10 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::wire::parser::Parser;
+
 use crate::server::{
-    AckError, Binary, Builder, Config, Data, DisconnectReason, Parser, Server, Socket, testing,
+    AckError, Binary, Builder, Config, Data, DisconnectReason, Server, Socket, testing,
 };
 
 fn told(builder: Builder) -> (Builder, mpsc::Receiver<String>) {
