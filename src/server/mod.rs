@@ -10,6 +10,8 @@ mod binary;
 mod broadcast;
 mod builder;
 mod config;
+mod counters;
+mod details;
 mod emit;
 mod engine;
 mod extract;
@@ -21,6 +23,8 @@ mod http;
 mod inside;
 mod local;
 mod namespace;
+#[allow(dead_code, reason = "what is built on it comes next")]
+mod operators;
 mod reply;
 mod route;
 mod shape;
@@ -29,6 +33,8 @@ mod socket;
 mod start;
 mod state;
 mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg_attr(
     not(feature = "tls"),
     allow(
@@ -45,11 +51,13 @@ pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
 pub use config::{Config, Transport};
+pub use counters::Counters;
+pub use details::HandshakeDetails;
 pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
-    FromConnect, FromDisconnect, FromEvent, State, TryData,
+    FromConnect, FromDisconnect, FromEvent, Session, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
@@ -140,6 +148,17 @@ impl Server {
         self.shared.cores().map_or(Vec::new(), Cores::urls)
     }
 
+    /// What was counted since the start, over all cores: panics of handlers, errors that they returned, and the like.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// assert_eq!(server.counters().panics, 0);
+    /// # }
+    /// ```
+    pub fn counters(&self) -> Counters {
+        self.shared.counters.total()
+    }
+
     /// The number of cores that serve.
     pub fn cores(&self) -> usize {
         self.shared.addresses().len()
@@ -228,10 +247,9 @@ impl Server {
     /// ```
     pub fn websockets(&self, path: &str) -> Option<WebSocketBroadcast<'_>> {
         let number = self.shared.routes.number_of(path)?;
-        Some(WebSocketBroadcast(Broadcast::from_handle(
-            &self.shared,
-            self.shared.routes.scope(number),
-        )))
+        let scope = self.shared.routes.scope(number);
+        let all = Broadcast::from_handle(&self.shared, scope).local();
+        Some(WebSocketBroadcast(all))
     }
 
     /// Begins a graceful shutdown and returns: the server stops listening, every socket is disconnected ("server
