@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "not for users")]
 
+pub use crate::server::exchange::Exchange;
+
 use crate::proto::websocket::{Input, Limits, Output, Role, WebSocket};
 use crate::room::select::Selection;
 use crate::room::turn::Turn;

@@ -14,6 +14,8 @@ mod counters;
 mod details;
 mod emit;
 mod engine;
+#[cfg(feature = "internals")]
+pub(crate) mod exchange;
 mod extract;
 #[cfg(test)]
 pub(crate) mod fixture;
