@@ -3,6 +3,11 @@
 //! Sixteen events of 128 bytes come in one buffer, as from a client with so many in flight. With `--count N` it answers N buffers
 //! and measures nothing, for a profiler that counts instructions.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a bench that cannot begin has nothing to say"
+)]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
