@@ -98,6 +98,21 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// For a text that begins with an array whose first item is a string without escapes, directly behind the bracket: goes on behind that
+    /// string, which is returned. It is how an event begins.
+    #[inline]
+    pub(crate) fn behind_plain_name(text: &'t [u8], max_depth: usize) -> Option<(&'t [u8], Self)> {
+        let rest = text.strip_prefix(b"[\"")?;
+        let name = rest.get(..scan::plain_prefix(rest))?;
+        let mut reader = Self::new(text, max_depth);
+        if rest.get(name.len()) != Some(&b'"') || reader.max_depth == 0 {
+            return None;
+        }
+        (reader.at, reader.depth) = (2 + name.len() + 1, 1);
+        reader.expect = Expect::Next;
+        Some((name, reader))
+    }
+
     /// How many containers are open.
     pub(crate) fn depth(&self) -> usize {
         self.depth

@@ -335,6 +335,17 @@ fn check_payload(
             Ok(None)
         };
     }
+    if head.kind == PacketType::Event
+        && let Some((name, reader)) = Reader::behind_plain_name(payload, limits.max_depth)
+    {
+        let quoted = Quoted {
+            raw: name,
+            escaped: false,
+        };
+        let name = checked_name(quoted, 1, reader.position())?;
+        reader.finish()?;
+        return Ok(Some(name));
+    }
     let mut reader = Reader::new(payload, limits.max_depth);
     let mut name = None;
     match (head.kind, reader.token()?) {
@@ -364,13 +375,17 @@ fn event_name(reader: &mut Reader<'_>) -> Result<NameAt, PacketError> {
         }
         _ => return Err(PacketError::EventName),
     };
+    checked_name(name, quotes, reader.position())
+}
+
+/// `behind` is where the name's token ends, `quotes` how many quotes that end has.
+fn checked_name(name: Quoted<'_>, quotes: usize, behind: usize) -> Result<NameAt, PacketError> {
     if is_reserved_name(&name) {
         return Err(PacketError::ReservedEvent);
     }
-    if str::from_utf8(name.raw).is_err() {
+    if !name.raw.is_ascii() && str::from_utf8(name.raw).is_err() {
         return Err(PacketError::NotUtf8);
     }
-    let behind = reader.position();
     let end = behind - quotes;
     Ok(NameAt {
         start: end - name.raw.len(),
