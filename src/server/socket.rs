@@ -2,6 +2,8 @@
 
 mod data;
 
+pub(crate) use data::data_of;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
