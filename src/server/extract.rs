@@ -59,7 +59,7 @@ pub trait FromEvent: Sized {
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError>;
 }
 
-/// A type that can be a parameter of a connect handler: [`Socket`], [`Auth`], [`State`], [`Server`], or one of your own.
+/// A type that can be a parameter of a connect handler or a middleware: [`Socket`], [`Auth`], [`State`], [`Server`], or one of your own.
 ///
 /// ```
 /// use ringhall::{ConnectContext, ExtractError, FromConnect};
@@ -74,7 +74,7 @@ pub trait FromEvent: Sized {
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a parameter of a connect handler",
+    message = "`{Self}` cannot be a parameter of a connect handler or a middleware",
     label = "not to be had when a client connects",
     note = "parameters may be `Socket`, `Auth<T>`, `State<T>`, `Server`; there are no event arguments yet"
 )]
