@@ -23,16 +23,16 @@ pub use error::{Error, Result};
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::{
-    Ack, AckError, AckFuture, Admission, Auth, Binary, Broadcast, Builder, CloseFrame,
-    CloseHandler, Config, ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Data,
-    DecodeError, DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError,
-    Ending, EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError,
-    Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, IntoReply,
-    JoinError, Message, MessageHandler, Middleware, Namespace, NamespaceHandle, OpenHandler,
-    Origin, OwnedMessage, Payload, Priority, Receivers, Rejection, SameSite, Server, Socket,
-    SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
-    WithTimeout, spawn,
+    Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
+    ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data, DecodeError,
+    DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending,
+    EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
+    FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, IntoReply, JoinError, Message,
+    MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload,
+    Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State, Transport, TryData,
+    WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
+pub use server::{Admission, Middleware, Rejection};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

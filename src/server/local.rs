@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use admission::Asked;
 use line::Line;
 
-use super::extract::Fault;
+use super::counters::{CoreCounters, Count};
 use super::http;
 use super::namespace::Table;
 use super::route::Routes;
@@ -46,7 +46,7 @@ pub(crate) struct Local {
     acks: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
-    faults: Cell<[u64; 2]>,
+    counters: Arc<CoreCounters>,
     this: Weak<Local>,
 }
 
@@ -71,13 +71,13 @@ impl Local {
         let tables = shared.namespaces.on_this_core();
         Rc::new_cyclic(|this| Local {
             hall,
+            counters: shared.counters.enter(),
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
             asked: RefCell::default(),
             acks: Cell::new(0),
             tables,
-            faults: Cell::default(),
             this: this.clone(),
         })
     }
@@ -106,11 +106,9 @@ impl Local {
         &self.shared.states
     }
 
-    /// Counts what went wrong with events.
-    pub(crate) fn count(&self, fault: Fault) {
-        let mut faults = self.faults.get();
-        faults[fault as usize] += 1;
-        self.faults.set(faults);
+    /// Adds one to a number of this core.
+    pub(crate) fn count(&self, count: Count) {
+        self.counters.add(count);
     }
 
     #[cfg(test)]
@@ -119,8 +117,8 @@ impl Local {
     }
 
     #[cfg(test)]
-    pub(crate) fn faults(&self, fault: Fault) -> u64 {
-        self.faults.get()[fault as usize]
+    pub(crate) fn counted(&self, count: Count) -> u64 {
+        self.counters.of(count)
     }
 
     /// How many seats are taken, and how many sockets have a handler that has not ended.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
 
-use super::extract::{ConnectContext, ExtractError, FromConnect};
+use super::extract::{ConnectContext, ExtractError, FromConnect, Session};
 use super::handler::{Call, CallAsync, Deferred, Handle, Immediate, OnCore};
 use super::socket::Socket;
 
@@ -103,9 +103,9 @@ impl From<String> for Rejection {
 /// A middleware's parameter could not be had.
 impl From<ExtractError> for Rejection {
     fn from(error: ExtractError) -> Self {
+        log::log!(error.log_level(), "a middleware did not run: {error:?}");
         match error {
-            ExtractError::MissingState { .. } => {
-                log::error!("a middleware did not run: {error}");
+            ExtractError::MissingState { .. } | ExtractError::MissingSession { .. } => {
                 Rejection::internal()
             }
             error => Rejection::new(error.to_string()),
@@ -113,8 +113,8 @@ impl From<ExtractError> for Rejection {
     }
 }
 
-/// What a [middleware](crate::Namespace::middleware) may return: `()` lets everybody in; with a `Result`, whose error can be a
-/// string or a [`Rejection`], it depends.
+/// What a [middleware](crate::Namespace::middleware) may return: `()` lets everybody in, a [`Session`] does and gives the socket its session
+/// value; with a `Result` of one of these, whose error can be a string or a [`Rejection`], it depends.
 ///
 /// ```
 /// # use ringhall::{Server, Socket};
@@ -124,7 +124,7 @@ impl From<ExtractError> for Rejection {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned from a middleware",
     label = "neither lets in nor refuses",
-    note = "return `()` (end the body with `;`) or `Result<(), E>`, where `E` is `&str`, `String` or `Rejection`",
+    note = "return `()` (end the body with `;`), `Session<T>`, or a `Result` of these, whose error is `&str`, `String` or `Rejection`",
     note = "a closure that loops for ever or always panics needs a written return type: `-> ()`"
 )]
 pub trait Admission {
@@ -134,6 +134,14 @@ pub trait Admission {
 
 impl Admission for () {
     fn admit(self, _socket: &Socket) -> Result<(), Rejection> {
+        Ok(())
+    }
+}
+
+/// The value is the socket's session from now on: see [`Session`].
+impl<T: 'static> Admission for Session<T> {
+    fn admit(self, socket: &Socket) -> Result<(), Rejection> {
+        socket.keep_session(self.0);
         Ok(())
     }
 }
@@ -179,7 +187,7 @@ impl fmt::Debug for Passage {
     message = "this is not a middleware",
     label = "not a function of zero to eight extractors that lets in or refuses",
     note = "its parameters may be `Socket`, `Auth<T>`, `State<T>`, `Server`, with their types written out",
-    note = "it returns `()` or `Result<(), E>`, where `E` is `&str`, `String` or `Rejection`"
+    note = "it returns `()`, `Session<T>`, or a `Result` of these, whose error is `&str`, `String` or `Rejection`"
 )]
 pub trait Middleware<M>: Sized + 'static {
     #[doc(hidden)]

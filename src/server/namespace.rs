@@ -68,7 +68,7 @@ pub struct Namespace {
 
 impl Namespace {
     /// Decides whether a client may come into this namespace (`namespace.use` in Node): a function of zero to eight extractors, as for
-    /// [`on_connection`](Namespace::on_connection), which returns `()` or a [`Result`]; it may be `async`. Several are run one after the
+    /// [`on_connection`](Namespace::on_connection), which returns an [`Admission`](crate::Admission); it may be `async`. Several are run one after the
     /// other, in the order of their registration, each when the one before has let the client through.
     ///
     /// With an error the client is not let in: it is told the [`Rejection`](crate::Rejection)'s message and data ("connect_error"), what it had joined is

@@ -1,7 +1,6 @@
 //! In what order handlers run: those of one socket one after the other, also when they wait.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Local;
 use crate::reactor::ConnKey;
@@ -118,15 +117,12 @@ impl Local {
     }
 }
 
-/// Runs handlers of the user; a panic in them is logged.
+/// Runs handlers of the user; a panic in them is logged and counted.
 pub(super) fn caught(run: impl FnOnce() -> Outcome) -> Outcome {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        task::log_panic(&*panic);
-        Outcome::Done
-    })
+    task::guard(run).unwrap_or(Outcome::Done)
 }
 
-/// Several handlers of one event: all are begun in order; the event has ended when all have.
+/// Several handlers of one event: all are begun in order, and those that wait do so at the same time; the event has ended when all have.
 pub(super) fn all(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
     let mut pending: Vec<LocalFuture> = outcomes
         .filter_map(|outcome| match outcome {
@@ -137,10 +133,6 @@ pub(super) fn all(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
     match pending.len() {
         0 => Outcome::Done,
         1 => pending.pop().map_or(Outcome::Done, Outcome::Pending),
-        _ => Outcome::Pending(Box::pin(async move {
-            for future in pending {
-                task::guarded(future).await;
-            }
-        })),
+        _ => Outcome::Pending(Box::pin(task::all_guarded(pending))),
     }
 }
