@@ -176,7 +176,7 @@ impl<'a> Broadcast<'a> {
     /// }
     /// ```
     pub fn emit_raw(self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
+        let sent = emit::with_payload(self.namespace, event, None, payload, |body, attachments| {
             self.send(Outgoing {
                 kind: Kind::Text,
                 body,
@@ -196,7 +196,7 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn emit_raw_counted(self, event: &str, payload: &Payload) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
+        let sent = emit::with_payload(self.namespace, event, None, payload, |body, attachments| {
             count = self.send_counted(
                 Outgoing {
                     kind: Kind::Text,

@@ -96,6 +96,7 @@ pub(crate) fn with_event<T: Serialize + ?Sized>(
 pub(crate) fn with_payload(
     namespace: &str,
     event: &str,
+    ack: Option<u64>,
     payload: &Payload,
     act: impl FnOnce(&[u8], &[Bytes]),
 ) -> Result<(), EmitError> {
@@ -108,7 +109,7 @@ pub(crate) fn with_payload(
             text,
             namespace,
             event,
-            None,
+            ack,
             list,
             payload.attachments().len(),
         );

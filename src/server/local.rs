@@ -18,6 +18,7 @@ use line::Line;
 
 use super::counters::{CoreCounters, Count};
 use super::http;
+use super::listeners::{EventErrorKind, Listener};
 use super::namespace::Table;
 use super::route::Routes;
 use super::shared::Shared;
@@ -40,6 +41,7 @@ pub(crate) struct Local {
     /// The sockets whose handler has not ended yet, and what waits for it.
     lines: RefCell<HashMap<SocketKey, Line>>,
     acks: Cell<u64>,
+    listeners: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
     counters: Arc<CoreCounters>,
@@ -72,6 +74,7 @@ impl Local {
             seats: RefCell::default(),
             lines: RefCell::default(),
             acks: Cell::new(0),
+            listeners: Cell::new(0),
             tables,
             this: this.clone(),
         })
@@ -129,6 +132,13 @@ impl Local {
         let id = self.acks.get();
         self.acks.set((id + 1) & ((1 << 53) - 1));
         id
+    }
+
+    /// A name for a handler that is attached to a socket.
+    pub(crate) fn next_listener(&self) -> Listener {
+        let number = self.listeners.get();
+        self.listeners.set(number + 1);
+        Listener::new(self.hall.core(), number)
     }
 
     // ---- seats ----
@@ -230,6 +240,12 @@ impl Application for Rc<Local> {
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]) {
         if let Some(socket) = self.socket(socket) {
             socket.answered(id, args, attachments);
+        }
+    }
+
+    fn violated(&self, socket: SocketKey, rule: &str) {
+        if let Some(socket) = self.socket(socket) {
+            socket.raise("", EventErrorKind::Protocol, &rule);
         }
     }
 

@@ -20,6 +20,7 @@ mod handler;
 mod http;
 #[cfg(feature = "tower")]
 mod inside;
+mod listeners;
 mod local;
 mod namespace;
 mod reply;
@@ -57,6 +58,7 @@ pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
 #[cfg(feature = "tower")]
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
+pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;

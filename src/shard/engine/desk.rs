@@ -181,7 +181,10 @@ impl<A: Application> Desk<'_, A> {
             }
             client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
             // As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
-            client::Output::Violation(_) => {
+            client::Output::Violation(violation) => {
+                for socket in self.sockets.iter().flatten() {
+                    cx.app.violated(*socket, rule_of(violation));
+                }
                 return Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
             }
         }
@@ -255,6 +258,20 @@ impl<A: Application> Desk<'_, A> {
         socket::encode_connect_error(&mut text, namespace, &json);
         let head = frame::encode_head(Opcode::Text, true, text.len());
         self.cx.hall.write(self.key, &[&head, &text]);
+    }
+}
+
+/// What is said of a client that broke a rule.
+fn rule_of(violation: client::Violation) -> &'static str {
+    use client::Violation;
+    match violation {
+        Violation::Packet(_) => "invalid packet",
+        Violation::ConnectedTwice => "CONNECT to a namespace that it is in already",
+        Violation::NotConnected => "a packet for a namespace that it is not in",
+        Violation::ConnectError => "CONNECT_ERROR from a client",
+        Violation::AttachmentDue => "got plaintext data when reconstructing a packet",
+        Violation::UnexpectedBinary => "got binary data when not reconstructing a packet",
+        Violation::PendingBytes => "too many bytes of binary packets at once",
     }
 }
 
