@@ -22,6 +22,8 @@ mod wire;
 pub use error::{Error, Result};
 #[cfg(feature = "tls")]
 pub use server::Tls;
+#[cfg(feature = "testing")]
+pub use server::testing;
 pub use server::{
     Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
     ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data, DecodeError,

@@ -31,6 +31,8 @@ mod socket;
 mod start;
 mod state;
 mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg_attr(
     not(feature = "tls"),
     allow(
