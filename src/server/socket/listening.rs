@@ -18,9 +18,6 @@ use crate::server::listeners::{
 };
 use crate::server::task;
 
-#[cfg(test)]
-mod tests;
-
 /// What a socket listens to by itself, dropped when it has left: closures may hold the socket, which would keep it alive for ever.
 #[derive(Default)]
 pub(super) struct Listening {
