@@ -28,13 +28,13 @@ pub use server::{
     Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
     ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data, DecodeError,
     DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending,
-    EngineRoute, EngineSocket, EventContext, EventError, EventErrorKind, EventHandler, EventName,
-    ExtractError, Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake,
-    IntoReply, JoinError, Listener, Message, MessageHandler, Namespace, NamespaceHandle,
-    OpenHandler, Origin, OwnedMessage, PacketMiddleware, Payload, Priority, Receivers, SameSite,
-    Server, Session, Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast,
-    WebSocketRoute, WithTimeout, spawn,
+    EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
+    FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, HandshakeDetails, IntoReply,
+    JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin,
+    OwnedMessage, Payload, Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State,
+    Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
+pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

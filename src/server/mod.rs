@@ -11,6 +11,7 @@ mod broadcast;
 mod builder;
 mod config;
 mod counters;
+mod details;
 mod emit;
 mod engine;
 mod extract;
@@ -50,6 +51,7 @@ pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
 pub use config::{Config, Transport};
 pub use counters::Counters;
+pub use details::HandshakeDetails;
 pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{

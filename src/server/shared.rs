@@ -119,6 +119,11 @@ impl Shared {
         self.clock.get().map_or(0, Clock::now_ms)
     }
 
+    /// A moment since the start, in milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, at_ms: u64) -> u64 {
+        self.clock.get().map_or(at_ms, |clock| clock.unix_ms(at_ms))
+    }
+
     /// Is this the hall of one of this server's cores? (A program may run several servers.)
     pub(crate) fn is_home_of(&self, hall: &Hall) -> bool {
         self.addresses

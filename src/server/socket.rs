@@ -25,7 +25,7 @@ use super::emit::{self, EmitError};
 use super::local::Local;
 use super::namespace::Table;
 use super::state::StateMap;
-use super::{DisconnectReason, Handshake, Server, SocketId};
+use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId};
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
@@ -129,6 +129,19 @@ impl Socket {
     /// ```
     pub fn handshake(&self) -> &Handshake {
         &self.0.handshake
+    }
+
+    /// The same as a value that can be kept and serialised, together with the client's `auth`: `socket.handshake` in Node.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.emit("handshake", ringhall::Data(socket.handshake_details()));
+    /// # }
+    /// ```
+    pub fn handshake_details(&self) -> HandshakeDetails {
+        let handshake = self.handshake();
+        let issued = self.0.local.shared().unix_ms(handshake.issued_ms());
+        HandshakeDetails::new(handshake, issued, self.auth().unwrap_or_default())
     }
 
     /// The `auth` object that the client gave when it connected to this namespace.
