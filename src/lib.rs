@@ -35,6 +35,7 @@ pub use server::{
     Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
+pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

@@ -21,6 +21,7 @@ mod handler;
 mod http;
 #[cfg(feature = "tower")]
 mod inside;
+mod listeners;
 mod local;
 mod middleware;
 mod namespace;
@@ -64,6 +65,7 @@ pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
 #[cfg(feature = "tower")]
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
+pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
