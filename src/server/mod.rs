@@ -21,8 +21,11 @@ mod handler;
 mod http;
 #[cfg(feature = "tower")]
 mod inside;
+mod listeners;
 mod local;
 mod namespace;
+#[allow(dead_code, reason = "what is built on it comes next")]
+mod operators;
 mod reply;
 mod route;
 mod shape;
@@ -61,6 +64,7 @@ pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
 #[cfg(feature = "tower")]
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
+pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
@@ -245,10 +249,9 @@ impl Server {
     /// ```
     pub fn websockets(&self, path: &str) -> Option<WebSocketBroadcast<'_>> {
         let number = self.shared.routes.number_of(path)?;
-        Some(WebSocketBroadcast(Broadcast::from_handle(
-            &self.shared,
-            self.shared.routes.scope(number),
-        )))
+        let scope = self.shared.routes.scope(number);
+        let all = Broadcast::from_handle(&self.shared, scope).local();
+        Some(WebSocketBroadcast(all))
     }
 
     /// Begins a graceful shutdown and returns: the server stops listening, every socket is disconnected ("server
