@@ -35,6 +35,8 @@ pub use server::{
     RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server, Session, Socket, SocketId,
     State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
+pub use server::{Admission, Middleware, Rejection};
+pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;
