@@ -45,7 +45,10 @@ fn all_answers_are_collected_in_the_order_of_their_arrival() {
         let Answers { answers, error } = asked.await;
         assert_eq!(answers, [2, 1]);
         assert!(error.is_none(), "{error:?}");
-        assert!(began.elapsed() < Duration::from_secs(1), "all have answered");
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "all have answered"
+        );
         cleo.expect_nothing().await;
         assert_eq!(open_questions(), 0);
     });
