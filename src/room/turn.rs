@@ -150,16 +150,26 @@ impl Turn {
     /// told in a row becomes one message with one mark: it is sent together anyway.
     #[inline]
     pub(crate) fn tell(&mut self, connection: u32, parts: &[&[u8]]) {
+        self.tell_written(connection, |arena| {
+            for part in parts {
+                arena.extend_from_slice(part);
+            }
+        });
+    }
+
+    /// The same of a message that `write` appends.
+    #[inline]
+    pub(crate) fn tell_written(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        let added = self.arena.len() - start;
         if self.told == connection
             && let Some(Message::Small { len, .. }) = self.messages.last_mut()
         {
-            for part in parts {
-                self.arena.extend_from_slice(part);
-                *len += part.len();
-            }
+            *len += added;
             return;
         }
-        let message = self.say_parts(parts);
+        let message = self.add(Message::Small { start, len: added });
         self.mark(connection, message);
         self.told = connection;
     }

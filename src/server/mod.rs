@@ -28,6 +28,7 @@ mod inside;
 mod listeners;
 mod local;
 mod middleware;
+mod names;
 mod namespace;
 mod operators;
 mod remote;

@@ -11,13 +11,14 @@ use super::handler::{
 };
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
+use super::names::ByName;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Default)]
 pub(crate) struct SharedTable {
     middlewares: Vec<SharedMiddleware>,
     connection: Vec<SharedConnectHandler>,
-    events: HashMap<Box<str>, Vec<SharedEventHandler>>,
+    events: ByName<Vec<SharedEventHandler>>,
     fallback: Vec<SharedEventHandler>,
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
@@ -28,7 +29,7 @@ pub(crate) struct SharedTable {
 pub(crate) struct Table {
     pub(crate) middlewares: Vec<LocalMiddleware>,
     pub(crate) connection: Vec<LocalConnectHandler>,
-    pub(crate) events: HashMap<Box<str>, Vec<LocalEventHandler>>,
+    pub(crate) events: ByName<Vec<LocalEventHandler>>,
     pub(crate) fallback: Vec<LocalEventHandler>,
     pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
     pub(crate) disconnect: Vec<LocalDisconnectHandler>,

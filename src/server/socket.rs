@@ -23,7 +23,7 @@ use super::arguments::{Args, DecodeError};
 use super::binary::Payload;
 use super::broadcast::Broadcast;
 use super::counters::Count;
-use super::emit::{self, EmitError};
+use super::emit::{self, EmitError, PlainAck};
 use super::extract::ConnectContext;
 use super::local::Local;
 use super::namespace::Table;
@@ -488,6 +488,11 @@ impl Socket {
 
     /// Answers event `id`. `list` is an argument list without brackets.
     pub(crate) fn acknowledge(&self, id: u64, list: &[u8], attachments: &[Bytes]) {
+        let (parser, namespace) = (self.parser(), &self.0.namespace);
+        if let Some(ack) = PlainAck::new(parser, namespace, id, list, attachments) {
+            let hall = self.0.local.hall();
+            return hall.deliver_written(self.0.key, ack.len(), |out| ack.write(out));
+        }
         let sent = emit::with_ack(
             self.parser(),
             &self.0.namespace,

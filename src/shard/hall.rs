@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::call::Call;
 use asking::Asked;
-use broadcast::tell;
+use broadcast::{tell, tell_written};
 use operation::Assumed;
 pub(crate) use seating::Standing;
 
@@ -285,20 +285,30 @@ impl Hall {
     /// Marks a message for one socket. `false`: it is gone or silenced, or the message was volatile and the connection busy.
     pub(crate) fn deliver(&self, key: SocketKey, message: Outgoing<'_>, volatile: bool) -> bool {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state
-            .seats
-            .get(key)
-            .filter(|seat| seat.standing != Standing::Silent)
-        else {
+        let Some(slot) = listening(state, key) else {
             return false;
         };
-        let slot = seat.connection.slot;
         if volatile && state.busy.is_set(slot) {
             return false;
         }
         tell(&mut state.turn, slot, message);
         self.wake_shard();
         true
+    }
+
+    /// Marks a text message for one socket, which `write` appends where it is sent from: `length` bytes, fewer than [`SHARED_MIN`].
+    #[inline]
+    pub(crate) fn deliver_written(
+        &self,
+        key: SocketKey,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(slot) = listening(state, key) {
+            tell_written(&mut state.turn, slot, length, write);
+            self.wake_shard();
+        }
     }
 
     /// Marks bytes that are already in their final form for one connection.
@@ -493,6 +503,13 @@ fn note_interest(state: &mut State, scope: &str, room: Option<&str>, core: usize
     if let Some(scope) = known {
         state.rooms.set_interest(scope, room, core, on);
     }
+}
+
+/// The connection of a socket that may be told something.
+#[inline]
+fn listening(state: &State, key: SocketKey) -> Option<u32> {
+    let seat = state.seats.get(key)?;
+    (seat.standing != Standing::Silent).then_some(seat.connection.slot)
 }
 
 /// Takes a socket out of its rooms and its scope, and tells the other cores what that means to them.

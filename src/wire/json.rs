@@ -7,6 +7,8 @@
 //!
 //! The reader works on bytes and takes what a string holds for UTF-8: the transport has checked the message as a whole.
 
+use std::ops::Deref;
+
 mod scan;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -328,16 +330,37 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
 
 /// Appends `number` in decimal.
 pub(crate) fn write_decimal(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut left = number;
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
+    out.extend_from_slice(&Decimal::new(number));
+}
+
+/// A number in decimal: dereferences to its digits.
+pub(crate) struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    #[inline]
+    pub(crate) fn new(number: u64) -> Self {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        let mut left = number;
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                return Self { digits, start };
+            }
         }
     }
-    out.extend_from_slice(&digits[start..]);
+}
+
+impl Deref for Decimal {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
 }

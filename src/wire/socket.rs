@@ -70,7 +70,7 @@ impl PacketType {
     }
 
     /// The type digit.
-    pub(crate) fn digit(self) -> u8 {
+    pub(crate) const fn digit(self) -> u8 {
         b'0' + self as u8
     }
 

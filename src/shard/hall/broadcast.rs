@@ -265,6 +265,23 @@ pub(super) fn tell(turn: &mut Turn, connection: u32, message: Outgoing<'_>) {
     turn.mark(connection, id);
 }
 
+/// The same of a text message of this length, which `write` appends.
+#[inline]
+pub(super) fn tell_written(
+    turn: &mut Turn,
+    connection: u32,
+    length: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    turn.tell_written(connection, |arena| {
+        arena.reserve(frame::HEAD_MAX + length);
+        arena.extend_from_slice(&frame::encode_head(Opcode::Text, true, length));
+        let start = arena.len();
+        write(arena);
+        debug_assert_eq!(arena.len() - start, length, "the head is in front of it");
+    });
+}
+
 fn opcode_of(kind: Kind) -> Opcode {
     match kind {
         Kind::Text => Opcode::Text,
