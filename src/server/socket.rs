@@ -22,6 +22,7 @@ use super::binary::Payload;
 use super::broadcast::Broadcast;
 use super::counters::Count;
 use super::emit::{self, EmitError};
+use super::extract::ConnectContext;
 use super::local::Local;
 use super::namespace::Table;
 use super::state::StateMap;
@@ -29,7 +30,7 @@ use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId};
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
-use crate::shard::hall::{Outgoing, SocketKey};
+use crate::shard::hall::{Outgoing, SocketKey, Standing};
 use crate::wire::parser::Parser;
 use crate::wire::socket::PacketType;
 use crate::wire::socket::is_reserved;
@@ -178,7 +179,7 @@ impl Socket {
         self.0.local.server()
     }
 
-    /// False once the socket has left its namespace.
+    /// False once the socket has left its namespace, and while a middleware is deciding whether it may come in.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
@@ -188,7 +189,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn is_connected(&self) -> bool {
-        self.0.local.hall().is_seated(self.0.key)
+        self.0.local.hall().standing_of(self.0.key) == Some(Standing::Here)
     }
 
     /// The number of the core on which this socket lives, counted from 0.
@@ -405,7 +406,8 @@ impl Socket {
     }
 
     /// Disconnects from the namespace; with `close`, from all namespaces, and closes the connection. What was emitted
-    /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself.
+    /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself. In a middleware, where the socket
+    /// is not connected yet, this does nothing: refuse it instead.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
@@ -415,7 +417,10 @@ impl Socket {
     /// ```
     pub fn disconnect(&self, close: bool) {
         let hall = self.0.local.hall();
-        let Some(connection) = hall.connection_of(self.0.key) else {
+        let Some(connection) = hall
+            .connection_of(self.0.key)
+            .filter(|_| self.is_connected())
+        else {
             return;
         };
         self.0
@@ -440,6 +445,16 @@ impl Socket {
     #[cfg(test)]
     pub(crate) fn local(&self) -> &Rc<Local> {
         &self.0.local
+    }
+
+    /// What connect handlers and middlewares are called with.
+    pub(crate) fn connect_context(&self) -> ConnectContext<'_> {
+        let auth = Some(&*self.0.auth).filter(|json| !json.is_empty());
+        ConnectContext::new(self, auth)
+    }
+
+    pub(crate) fn id_and_namespace(&self) -> (SocketId, &Arc<str>) {
+        (self.0.id, &self.0.namespace)
     }
 
     pub(crate) fn table(&self) -> &Rc<Table> {
@@ -562,7 +577,7 @@ impl Socket {
         let id = self.0.local.next_ack();
         let (sender, receiver) = oneshot::channel();
         let mut refused = None;
-        if self.is_connected() {
+        if self.0.local.hall().is_seated(self.0.key) {
             self.listen(|own| drop(own.acks.insert(id, sender)));
             refused = self.emit_with(event, Some(id), args, false).err();
         }
