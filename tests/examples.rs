@@ -138,6 +138,29 @@ fn binary_values_go_there_and_back() {
 }
 
 #[test]
+fn middlewares_let_in_and_refuse() {
+    let middleware = Program::start("middleware");
+    let mut nobody = Client::session(&middleware, "");
+    nobody.send("40");
+    assert_eq!(nobody.read(), r#"44{"message":"a token is needed"}"#);
+    nobody.send(r#"40{"token":"open"}"#);
+    let refused = r#"44{"message":"nobody has this token","data":{"code":401}}"#;
+    assert_eq!(nobody.read(), refused);
+
+    let mut ada = Client::session(&middleware, "").enter(r#"{"token":"sesame"}"#);
+    let mut eve = Client::session(&middleware, "").enter(r#"{"token":"admin's sesame"}"#);
+    ada.send(r#"421["who am i"]"#);
+    assert_eq!(ada.read(), r#"431["ada"]"#);
+    ada.send(r#"422["admin:restart"]"#);
+    let refused = r#"42["refused","admin:restart","for admins"]"#;
+    assert_eq!(ada.read(), refused);
+    eve.send(r#"42["admin:restart"]"#);
+    for socket in [&mut ada, &mut eve] {
+        assert_eq!(socket.read(), r#"42["restarted","eve"]"#);
+    }
+}
+
+#[test]
 fn load_target_serves_what_is_measured() {
     let target = Program::start("load_target");
     let mut plain = Client::connect(&target, "/echo");
@@ -196,6 +219,7 @@ fn examples_stay_short() {
         ("examples/chat.rs", 60),
         ("examples/with_axum.rs", 60),
         ("examples/acks.rs", 120),
+        ("examples/middleware.rs", 120),
         ("examples/rooms.rs", 120),
         ("examples/binary.rs", 120),
         ("examples/inside_axum.rs", 65),
@@ -323,17 +347,27 @@ impl Client {
 
     /// A Socket.IO client in the main namespace.
     fn socket_io(program: &Program, query: &str) -> Client {
+        Client::session(program, query).enter("")
+    }
+
+    /// A client of Socket.IO that is in no namespace.
+    fn session(program: &Program, query: &str) -> Client {
         let path = format!("/socket.io/?EIO=4&transport=websocket{query}");
         let mut client = Client::connect(program, &path);
         let open = client.read();
         assert!(open.starts_with(r#"0{"sid":""#), "{open}");
-        client.send("40");
-        let connected = client.read();
+        client
+    }
+
+    /// Enters the main namespace with this `auth`.
+    fn enter(mut self, auth: &str) -> Client {
+        self.send(&format!("40{auth}"));
+        let connected = self.read();
         let id = connected
             .strip_prefix(r#"40{"sid":""#)
             .and_then(|rest| rest.strip_suffix(r#""}"#));
-        client.id = id.unwrap_or_else(|| panic!("{connected}")).to_owned();
-        client
+        self.id = id.unwrap_or_else(|| panic!("{connected}")).to_owned();
+        self
     }
 
     fn send(&mut self, text: &str) {
