@@ -9,6 +9,7 @@ mod arguments;
 mod binary;
 mod broadcast;
 mod builder;
+mod concurrent;
 mod config;
 mod counters;
 mod details;
@@ -51,6 +52,7 @@ pub use arguments::{DecodeError, EncodeError};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
+pub use concurrent::{Concurrent, concurrent};
 pub use config::{Config, Transport};
 pub use counters::Counters;
 pub use details::HandshakeDetails;
@@ -58,7 +60,7 @@ pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
-    FromConnect, FromDisconnect, FromEvent, Session, State, TryData,
+    FromConnect, FromDisconnect, FromEvent, Headers, Session, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
