@@ -34,6 +34,7 @@ pub use server::{
     OwnedMessage, Payload, Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State,
     Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
+pub use server::{Admission, Middleware, Rejection};
 pub use server::{
     Concurrent, EventError, EventErrorKind, Headers, Listener, PacketMiddleware, concurrent,
 };

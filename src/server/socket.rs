@@ -22,6 +22,7 @@ use super::binary::Payload;
 use super::broadcast::Broadcast;
 use super::counters::Count;
 use super::emit::{self, EmitError};
+use super::extract::ConnectContext;
 use super::handler::Outcome;
 use super::local::Local;
 use super::namespace::Table;
@@ -31,7 +32,7 @@ use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId, Tra
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
-use crate::shard::hall::{Outgoing, SocketKey};
+use crate::shard::hall::{Outgoing, SocketKey, Standing};
 use crate::wire::parser::Parser;
 use crate::wire::socket::PacketType;
 use crate::wire::socket::is_reserved;
@@ -206,7 +207,7 @@ impl Socket {
         self.0.local.server()
     }
 
-    /// False once the socket has left its namespace.
+    /// False once the socket has left its namespace, and while a middleware is deciding whether it may come in.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
@@ -216,7 +217,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn is_connected(&self) -> bool {
-        self.0.local.hall().is_seated(self.0.key)
+        self.0.local.hall().standing_of(self.0.key) == Some(Standing::Here)
     }
 
     /// The number of the core on which this socket lives, counted from 0.
@@ -433,7 +434,8 @@ impl Socket {
     }
 
     /// Disconnects from the namespace; with `close`, from all namespaces, and closes the connection. What was emitted
-    /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself.
+    /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself. In a middleware, where the socket
+    /// is not connected yet, this does nothing: refuse it instead.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
@@ -443,7 +445,10 @@ impl Socket {
     /// ```
     pub fn disconnect(&self, close: bool) {
         let hall = self.0.local.hall();
-        let Some(connection) = hall.connection_of(self.0.key) else {
+        let Some(connection) = hall
+            .connection_of(self.0.key)
+            .filter(|_| self.is_connected())
+        else {
             return;
         };
         self.0
@@ -491,6 +496,16 @@ impl Socket {
         };
         task::spawn_on(self.0.local.hall_of().clone(), Box::pin(run));
         Outcome::Done
+    }
+
+    /// What connect handlers and middlewares are called with.
+    pub(crate) fn connect_context(&self) -> ConnectContext<'_> {
+        let auth = Some(&*self.0.auth).filter(|json| !json.is_empty());
+        ConnectContext::new(self, auth)
+    }
+
+    pub(crate) fn id_and_namespace(&self) -> (SocketId, &Arc<str>) {
+        (self.0.id, &self.0.namespace)
     }
 
     pub(crate) fn table(&self) -> &Rc<Table> {
@@ -591,7 +606,7 @@ impl Socket {
         payload: &Payload,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        if self.is_watched() && self.is_connected() && !is_reserved(event) {
+        if self.is_watched() && self.0.local.hall().is_seated(self.0.key) && !is_reserved(event) {
             self.tell_outgoing(event, payload);
         }
         emit::with_payload(
@@ -613,7 +628,7 @@ impl Socket {
         let id = self.0.local.next_ack();
         let (sender, receiver) = oneshot::channel();
         let mut refused = None;
-        if self.is_connected() {
+        if self.0.local.hall().is_seated(self.0.key) {
             self.listen(|own| drop(own.acks.insert(id, sender)));
             refused = self.emit_with(event, Some(id), args, false).err();
         }
