@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 mod arguments;
+mod asking;
 mod binary;
 mod broadcast;
 mod builder;
@@ -15,6 +16,7 @@ mod counters;
 mod details;
 mod emit;
 mod engine;
+mod everyone;
 mod extract;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -26,8 +28,8 @@ mod listeners;
 mod local;
 mod middleware;
 mod namespace;
-#[allow(dead_code, reason = "what is built on it comes next")]
 mod operators;
+mod remote;
 mod reply;
 mod route;
 mod shape;
@@ -50,6 +52,7 @@ mod tls;
 mod websocket;
 
 pub use arguments::{DecodeError, EncodeError};
+pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
@@ -70,6 +73,7 @@ pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
+pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
@@ -224,7 +228,16 @@ impl Server {
         self.everyone().local()
     }
 
-    fn everyone(&self) -> Broadcast<'_> {
+    /// Everybody in the main namespace.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// let everyone = server.everyone().except("muted");
+    /// everyone.emit("news", "dinner");
+    /// everyone.emit("news", "dessert");
+    /// # }
+    /// ```
+    pub fn everyone(&self) -> Broadcast<'_> {
         Broadcast::from_handle(&self.shared, &self.shared.root)
     }
 

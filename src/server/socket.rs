@@ -3,6 +3,8 @@
 mod data;
 mod listening;
 
+pub(crate) use data::data_of;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
