@@ -36,6 +36,7 @@ pub use server::{
 };
 pub use server::{Admission, Middleware, Rejection};
 pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
+pub use server::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;
