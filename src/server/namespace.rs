@@ -5,6 +5,7 @@ pub(crate) mod family;
 pub(crate) mod known;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub use family::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};
 
@@ -16,6 +17,7 @@ use super::handler::{
 };
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
+use super::rooms::RoomHandlers;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Clone, Default)]
@@ -27,6 +29,7 @@ pub(crate) struct SharedTable {
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
     pub(crate) listeners: SharedListeners,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
 }
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
@@ -40,6 +43,7 @@ pub(crate) struct Table {
     pub(crate) listeners: Listeners,
     /// It is that of a family, whose namespaces come into being and go.
     pub(crate) is_family: bool,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
 }
 
 impl SharedTable {
@@ -54,6 +58,10 @@ impl SharedTable {
         self.disconnecting.extend(other.disconnecting);
         self.disconnect.extend(other.disconnect);
         self.listeners.extend(other.listeners);
+        self.rooms = match (self.rooms, other.rooms) {
+            (Some(rooms), Some(others)) => Some(Arc::new(rooms.followed_by(&others))),
+            (rooms, others) => rooms.or(others),
+        };
         self
     }
 
@@ -72,6 +80,7 @@ impl SharedTable {
             disconnect: self.disconnect.iter().map(|handler| handler()).collect(),
             listeners: self.listeners.on_this_core(),
             is_family,
+            rooms: self.rooms.clone(),
         }
     }
 }

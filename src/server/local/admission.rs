@@ -365,7 +365,7 @@ impl Local {
     /// Nothing comes of a pending socket: what it joined is left, and nobody is told.
     fn turn_away(&self, socket: &Socket) {
         self.clear_seat(socket.key());
-        self.hall.vacate(socket.key());
+        self.vacate(socket);
         if socket.table().is_family {
             self.child_left(socket.id_and_namespace().1);
         }
@@ -403,6 +403,7 @@ impl Local {
             let namespace = socket.id_and_namespace().1;
             asked.borrow_mut().remove(connection, namespace);
         }
+        self.tell_entered(&socket);
         let run = || {
             let context = socket.connect_context();
             all(socket
