@@ -10,6 +10,7 @@ mod asking;
 mod binary;
 mod broadcast;
 mod builder;
+mod concurrent;
 mod config;
 mod counters;
 mod details;
@@ -33,6 +34,7 @@ mod namespace;
 mod operators;
 mod remote;
 mod reply;
+mod rooms;
 mod route;
 mod shape;
 mod shared;
@@ -58,6 +60,7 @@ pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
+pub use concurrent::{Concurrent, concurrent};
 pub use config::{Config, Transport};
 pub use counters::Counters;
 pub use details::HandshakeDetails;
@@ -65,7 +68,7 @@ pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
-    FromConnect, FromDisconnect, FromEvent, Session, State, TryData,
+    FromConnect, FromDisconnect, FromEvent, Headers, Session, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
@@ -73,7 +76,7 @@ pub use http::options::{ConnectionError, Forbidden};
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
-pub use namespace::Namespace;
+pub use namespace::{Family, FamilyBroadcast, Namespace, NamespaceMatcher, NamespaceRequest};
 pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
