@@ -56,7 +56,7 @@ pub fn decode_event(text: &mut [u8]) -> usize {
     let parts = packet
         .ok()
         .and_then(|packet| packet.payload.zip(packet.name));
-    let event = parts.and_then(|(payload, name)| socket::split_event(payload, name).ok());
+    let event = parts.and_then(|(payload, name)| socket::split_named(payload, name).ok());
     event.map_or(0, |event| event.args.len())
 }
 

@@ -188,6 +188,7 @@ impl Client {
         }
     }
 
+    #[inline]
     fn handle_packet<'a>(
         &'a mut self,
         limits: &Limits,
@@ -415,6 +416,7 @@ impl Client {
     }
 
     /// A packet other than CONNECT for `socket`, or for one that was put out.
+    #[inline]
     fn dispatch<'a>(
         &mut self,
         limits: &Limits,
@@ -499,6 +501,7 @@ impl BinaryPacket {
 }
 
 /// An event (which has a name) or an ack, whole, on its way to `socket`.
+#[inline]
 fn deliver<'a>(
     socket: u32,
     name: Option<NameAt>,
@@ -507,7 +510,7 @@ fn deliver<'a>(
     attachments: &'a [Bytes],
 ) -> Output<'a> {
     if let Some(name) = name {
-        let parts = socket::split_event(payload, name);
+        let parts = socket::split_named(payload, name);
         debug_assert!(parts.is_ok(), "the payload was checked when it was decoded");
         return parts.map_or(Output::Nothing, |parts| Output::Event {
             socket,

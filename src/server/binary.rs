@@ -190,8 +190,8 @@ fn attachment(num: usize) -> Result<Bytes, String> {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
-    /// A JSON array. `Arc<str>` rather than `Bytes`, so that `json` need not check for UTF-8 each time.
-    json: Arc<str>,
+    /// A JSON array, and UTF-8. It is checked when somebody asks for a text, since most payloads are passed on without.
+    json: Arc<[u8]>,
     /// `None` when there are none, for an empty slice would be allocated, too.
     attachments: Option<Arc<[Bytes]>>,
 }
@@ -213,27 +213,32 @@ impl Payload {
         let mut attachments = Vec::new();
         arguments::encode(value, &mut json, &mut attachments)?;
         json.push(b']');
-        // Lossless: serde_json writes nothing but UTF-8.
-        let json = String::from_utf8_lossy(&json).into();
+        // serde_json writes nothing but UTF-8.
         Ok(Self {
-            json,
+            json: json.into(),
             attachments: shared(&attachments),
         })
     }
 
-    /// Copies received arguments. The JSON of a text packet is UTF-8, or the packet would have been refused.
+    /// Copies received arguments.
     pub(crate) fn of(args: &Args<'_>) -> Result<Self, DecodeError> {
-        let json = std::str::from_utf8(args.json).map_err(DecodeError::custom)?;
-        Ok(Self {
-            json: json.into(),
+        std::str::from_utf8(args.json).map_err(DecodeError::custom)?;
+        Ok(Self::received(args))
+    }
+
+    /// The same of what came in a packet, which is UTF-8 as a whole: the transport has checked it (RFC 6455 §8.1), or made it so.
+    #[inline]
+    pub(crate) fn received(args: &Args<'_>) -> Self {
+        Self {
+            json: args.json.into(),
             attachments: shared(args.attachments),
-        })
+        }
     }
 
     /// The arguments, as the text of a JSON array. A binary value is an object `{"_placeholder":true,"num":k}` that stands
     /// for number `k` of [`attachments`](Self::attachments).
     pub fn json(&self) -> &str {
-        &self.json
+        std::str::from_utf8(&self.json).unwrap_or_default()
     }
 
     /// The binary values among the arguments.
@@ -272,14 +277,14 @@ impl Payload {
     /// ```
     pub fn skip(&self, count: usize) -> Payload {
         let list: Vec<&serde_json::value::RawValue> =
-            serde_json::from_str(&self.json).unwrap_or_default();
+            serde_json::from_slice(&self.json).unwrap_or_default();
         let rest: Vec<&str> = list
             .iter()
             .skip(count)
             .map(|argument| argument.get())
             .collect();
         Payload {
-            json: format!("[{}]", rest.join(",")).into(),
+            json: format!("[{}]", rest.join(",")).into_bytes().into(),
             attachments: self.attachments.clone(),
         }
     }
@@ -287,22 +292,23 @@ impl Payload {
     /// Lends the arguments.
     pub(crate) fn as_args(&self) -> Args<'_> {
         Args {
-            json: self.json.as_bytes(),
+            json: &self.json,
             attachments: self.attachments(),
         }
     }
 
     /// The argument list without its brackets, as it is written into a packet.
-    pub(crate) fn list(&self) -> &str {
-        without_brackets(&self.json)
+    #[inline]
+    pub(crate) fn list(&self) -> &[u8] {
+        match &*self.json {
+            [b'[', list @ .., b']'] => list,
             // Whitespace around it is rare.
-            .or_else(|| without_brackets(self.json.trim_matches([' ', '\t', '\r', '\n'])))
-            .unwrap_or_default()
+            _ => match self.json.trim_ascii() {
+                [b'[', list @ .., b']'] => list,
+                _ => b"",
+            },
+        }
     }
-}
-
-fn without_brackets(list: &str) -> Option<&str> {
-    list.strip_prefix('[')?.strip_suffix(']')
 }
 
 fn shared(attachments: &[Bytes]) -> Option<Arc<[Bytes]>> {

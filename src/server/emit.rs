@@ -114,7 +114,7 @@ pub(crate) fn with_payload(
     if is_reserved(event) {
         return Err(EmitError::Reserved);
     }
-    let list = payload.list().as_bytes();
+    let list = payload.list();
     let head = Head {
         kind: PacketType::Event,
         namespace,

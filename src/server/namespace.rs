@@ -4,7 +4,6 @@ pub(crate) mod children;
 pub(crate) mod family;
 pub(crate) mod known;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use family::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};

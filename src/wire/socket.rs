@@ -322,6 +322,7 @@ fn trimmed(text: &[u8], start: usize) -> Range<usize> {
 }
 
 /// Checks that `payload` is JSON, and of the shape that the packet's type asks for. Returns where an event's name is.
+#[inline]
 fn check_payload(
     head: &Head,
     payload: &[u8],
@@ -503,7 +504,8 @@ pub(crate) struct EventParts<'a> {
 /// is of use, so the payload cannot be split twice.
 ///
 /// `name` and `payload` are of the same [`Packet`]. Of another text this sees the beginning only, and may or may not find it wrong.
-pub(crate) fn split_event(payload: &mut [u8], name: NameAt) -> Result<EventParts<'_>, PacketError> {
+#[inline]
+pub(crate) fn split_named(payload: &mut [u8], name: NameAt) -> Result<EventParts<'_>, PacketError> {
     let (mut start, mut end) = (name.start, name.end);
     let next = trimmed(payload, name.behind).start;
     let args_start = match payload.get(next) {
@@ -533,6 +535,12 @@ pub(crate) fn split_event(payload: &mut [u8], name: NameAt) -> Result<EventParts
         },
         args,
     })
+}
+
+/// As [`split_named`], of a payload whose name has to be found first.
+pub(crate) fn split_event(payload: &mut [u8]) -> Result<EventParts<'_>, PacketError> {
+    let name = find_name(payload)?;
+    split_named(payload, name)
 }
 
 /// Appends everything before the JSON, which the caller appends next. `namespace` begins with a slash and holds no comma.

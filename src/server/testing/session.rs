@@ -290,8 +290,7 @@ impl Session {
             }
             PacketType::Event | PacketType::BinaryEvent => {
                 let mut json = packet.json;
-                let parts = socket::find_name(&json)
-                    .and_then(|name| socket::split_event(&mut json, name))
+                let parts = socket::split_event(&mut json)
                     .unwrap_or_else(|error| panic!("the server sent no event: {error:?}"));
                 let name = parts.name.to_str().into_owned();
                 presence.heard(name, payload_of(parts.args, &packet.attachments), packet.id);

@@ -275,7 +275,7 @@ pub(super) fn tell_written(
 ) {
     turn.tell_written(connection, |arena| {
         arena.reserve(frame::HEAD_MAX + length);
-        arena.extend_from_slice(&frame::encode_head(Opcode::Text, true, length));
+        frame::encode_head(Opcode::Text, true, length).append_to(arena);
         let start = arena.len();
         write(arena);
         debug_assert_eq!(arena.len() - start, length, "the head is in front of it");

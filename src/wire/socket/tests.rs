@@ -335,7 +335,7 @@ fn encoders() {
 /// The parts of an event, from its text to its name and its arguments.
 fn parts<'a>(text: &'a mut [u8]) -> Result<EventParts<'a>, PacketError> {
     let packet = decode(text, &LIMITS)?;
-    split_event(packet.payload.unwrap(), packet.name.unwrap())
+    split_named(packet.payload.unwrap(), packet.name.unwrap())
 }
 
 fn split(payload: &str) -> Result<(String, String), PacketError> {
@@ -449,7 +449,7 @@ fn fuzz_decode(data: &[u8]) {
         String::from_utf8_lossy(data)
     );
     if packet.kind.is_event() {
-        let parts = split_event(packet.payload.unwrap(), packet.name.unwrap()).unwrap();
+        let parts = split_named(packet.payload.unwrap(), packet.name.unwrap()).unwrap();
         assert_eq!(Reader::new(parts.args, LIMITS.max_depth).finish(), Ok(()));
         assert!(!RESERVED_EVENTS.contains(&&*parts.name.to_str()));
     }
@@ -461,7 +461,7 @@ fn fuzz_split(data: &[u8]) {
         let mut other = other.as_bytes().to_vec();
         let name = decode(&mut other, &LIMITS).unwrap().name.unwrap();
         let mut payload = data.to_vec();
-        if let Ok(parts) = split_event(&mut payload, name) {
+        if let Ok(parts) = split_named(&mut payload, name) {
             assert_eq!(parts.args.first(), Some(&b'['));
             assert!(parts.name.to_str().len() <= 3 * data.len());
         }
