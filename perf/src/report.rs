@@ -79,13 +79,13 @@ impl Bench {
         })
     }
 
-    /// Starts the subject on the server's CPU.
-    fn start_subject(&self, tls: bool) -> io::Result<Server> {
+    /// Starts the subject on the server's CPU, with these arguments beside its own.
+    fn start_subject(&self, tls: bool, more: &[String]) -> io::Result<Server> {
         let Some((program, arguments)) = self.subject.split_first() else {
             return Err(io::Error::other("--subject names no program"));
         };
         let tls = tls.then_some("--tls");
-        self.start(Command::new(program).args(arguments).args(tls))
+        self.start(Command::new(program).args(arguments).args(tls).args(more))
     }
 
     fn start(&self, command: &mut Command) -> io::Result<Server> {
@@ -141,7 +141,7 @@ impl Bench {
         match case.base {
             Base::Floor => self.floor(case),
             Base::Echo => {
-                let server = self.start_subject(case.tls)?;
+                let server = self.start_subject(case.tls, &[])?;
                 self.run(case, &server, "ws-echo", case.bytes)
             }
         }
@@ -169,7 +169,7 @@ impl Bench {
         }
         self.run(
             case,
-            &self.start_subject(case.tls)?,
+            &self.start_subject(case.tls, &[])?,
             case.scenario,
             case.bytes,
         )
