@@ -31,9 +31,9 @@ impl Hasher for NameHasher {
         for word in words {
             self.add(u64::from_le_bytes(*word));
         }
-        let last = rest
-            .iter()
-            .fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+        let last = rest.iter().fold(bytes.len() as u64, |word, byte| {
+            word << 8 | u64::from(*byte)
+        });
         self.add(last);
     }
 
@@ -41,7 +41,7 @@ impl Hasher for NameHasher {
     #[inline]
     fn write_u8(&mut self, _: u8) {}
 
-    /// The low bits choose the place, and they depend on the low bits of the words alone; the high ones depend on all.
+    /// A product's low bits, which choose the place, depend on the low bits of its factors alone; the high ones depend on all.
     #[inline]
     fn finish(&self) -> u64 {
         self.0 ^ self.0 >> 32
