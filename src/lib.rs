@@ -22,6 +22,7 @@ mod wire;
 pub use error::{Error, Result};
 #[cfg(feature = "tls")]
 pub use server::Tls;
+pub use server::adapter;
 pub use server::{
     Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
     ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Data, DecodeError,

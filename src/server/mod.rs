@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub mod adapter;
 mod arguments;
 mod binary;
 mod broadcast;
