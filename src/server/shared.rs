@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
 use super::http::script::Scripts;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) served: Served,
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
+    pub(crate) counters: AllCounters,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
@@ -71,6 +73,7 @@ impl Shared {
             engine,
             served,
             root,
+            counters: AllCounters::default(),
             addresses,
             cores,
             clock: OnceLock::new(),
@@ -114,6 +117,11 @@ impl Shared {
     /// Milliseconds since the start.
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.get().map_or(0, Clock::now_ms)
+    }
+
+    /// A moment since the start, in milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, at_ms: u64) -> u64 {
+        self.clock.get().map_or(at_ms, |clock| clock.unix_ms(at_ms))
     }
 
     /// Is this the hall of one of this server's cores? (A program may run several servers.)
