@@ -32,11 +32,13 @@ use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
 use crate::room::{Change, JoinError, Rooms, ScopeId};
+use crate::wire::parser::Parser;
 
 /// A socket's (or a plain WebSocket's) place on its core. Stale keys resolve to nothing.
 pub(crate) type SocketKey = ConnKey;
 
-/// One encoded message: for a plain WebSocket the message itself, for Socket.IO the Engine.IO text with its attachments.
+/// One encoded message: for a plain WebSocket the message itself, for Socket.IO the Engine.IO text with its attachments, or a packet of
+/// the other parser, which is binary.
 #[derive(Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) kind: Kind,
@@ -122,6 +124,7 @@ pub(crate) struct Hall {
     shard: Cell<Option<Waker>>,
     tasks: Cell<usize>,
     usher: OnceCell<Weak<dyn Usher>>,
+    parser: Cell<Parser>,
 }
 
 impl Hall {
@@ -147,6 +150,7 @@ impl Hall {
             shard: Cell::new(None),
             tasks: Cell::new(0),
             usher: OnceCell::new(),
+            parser: Cell::default(),
         }
     }
 
@@ -158,6 +162,16 @@ impl Hall {
 
     fn usher(&self) -> Option<Rc<dyn Usher>> {
         self.usher.get()?.upgrade()
+    }
+
+    /// The form that the server's packets have, for whoever writes one.
+    pub(crate) fn parser(&self) -> Parser {
+        self.parser.get()
+    }
+
+    /// Once, before anything is said.
+    pub(crate) fn set_parser(&self, parser: Parser) {
+        self.parser.set(parser);
     }
 
     pub(crate) fn core(&self) -> usize {
