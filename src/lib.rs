@@ -32,8 +32,9 @@ pub use server::{
     EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
     FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, HandshakeDetails, IntoReply,
     JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin,
-    OwnedMessage, Payload, Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State,
-    Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
+    OwnedMessage, Payload, Priority, Receivers, SameSite, Server, ServerEvent, Session, Socket,
+    SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    WithTimeout, spawn,
 };
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};

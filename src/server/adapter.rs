@@ -39,7 +39,7 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use answers::{AckReport, Answers};
+pub use answers::{AckReport, AnswerSink, SocketSink};
 pub use bus::{Bus, BusTransport};
 pub use cluster::{ClusterAdapter, ClusterSettings, ClusterTransport, Incoming};
 pub use host::Host;
@@ -156,7 +156,7 @@ pub trait Adapter: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The server begins to end: take leave of the others. Returns at once.
+    /// The server has ended, and tells and answers nothing any more: take leave of the others. Returns at once.
     fn close(&self) {}
 
     /// Waits until leave is taken; called by [`Server::wait`](crate::Server::wait) once all cores have ended. It should not take more than a second.
@@ -187,20 +187,15 @@ pub trait Adapter: Send + Sync + 'static {
         namespace: &str,
         packet: Packet,
         options: Options,
-        answers: Answers,
+        answers: AnswerSink,
     ) {
         let _ = (namespace, packet, options);
         answers.report(AckReport::AllCounted);
     }
 
-    /// The sockets of the other servers. Default: none.
-    fn fetch_sockets(
-        &self,
-        namespace: &str,
-        options: Options,
-    ) -> AdapterFuture<Gathered<SocketDetails>> {
-        let _ = (namespace, options);
-        Box::pin(ready(Gathered::default()))
+    /// Tells of the sockets of the other servers. Default: there are none.
+    fn fetch_sockets(&self, namespace: &str, options: Options, sockets: SocketSink) {
+        let _ = (namespace, options, sockets);
     }
 
     /// Lets sockets of the other servers join rooms. Default: nothing.

@@ -2,16 +2,20 @@
 
 mod over_http;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::adapter::{Adapter, InMemory};
+use super::cluster::Cluster;
 use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
 use super::http::options::Hooks;
 use super::http::script::Scripts;
-use super::namespace::{Namespace, Namespaces};
+use super::namespace::{Namespace, Namespaces, normal_name};
 use super::route::{Routes, WebSocketRoute};
 use super::shared::{Served, Shared};
 use super::start;
@@ -53,6 +57,8 @@ pub struct Builder {
     hooks: Hooks,
     fallback: Option<Fallback>,
     client_dir: Option<PathBuf>,
+    /// `None`: in memory.
+    adapter: Option<Arc<dyn Adapter>>,
 }
 
 /// An address to listen on.
@@ -346,6 +352,16 @@ impl Builder {
         self.start_anyway()
     }
 
+    pub(super) fn with_root(mut self, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
+        self.root = describe(self.root);
+        self
+    }
+
+    pub(super) fn with_adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
+        self.adapter = Some(adapter);
+        self
+    }
+
     fn start_anyway(self) -> Result<Server> {
         let (config, listen) = (self.config.clone(), self.listen.clone());
         let shared = self.into_shared()?;
@@ -383,7 +399,31 @@ impl Builder {
         self.into_shared().map(drop)
     }
 
-    pub(super) fn into_shared(self) -> Result<Shared> {
+    /// How the server is joined with others.
+    fn take_cluster(&mut self) -> Result<Cluster> {
+        let mut events = HashMap::new();
+        let others = self.others.iter_mut();
+        let others = others.map(|(name, namespace)| (name.as_str(), namespace));
+        for (name, namespace) in others.chain([("/", &mut self.root)]) {
+            let handlers = std::mem::take(&mut namespace.server_events);
+            events.insert(normal_name(name), handlers);
+        }
+        let mut families = self.families.iter();
+        if families.any(|(_, namespace)| !namespace.server_events.is_empty()) {
+            return Err(Error::setting(
+                "namespaces",
+                "has a handler of server events, and there is none for a family: give it to a namespace that has a name",
+            ));
+        }
+        let adapter = self.adapter.take();
+        Ok(Cluster::new(
+            adapter.unwrap_or_else(|| Arc::new(InMemory)),
+            events,
+        ))
+    }
+
+    pub(super) fn into_shared(mut self) -> Result<Shared> {
+        let cluster = self.take_cluster()?;
         let settings = self.config.settings()?;
         let prefix = self.config.path_prefix()?;
         let mut routes = Routes::new(self.config.socket_io.then_some(prefix));
@@ -432,7 +472,7 @@ impl Builder {
         for (takes, namespace) in self.families {
             namespaces.insert_family(takes, namespace.table);
         }
-        Ok(Shared::new(
+        let mut shared = Shared::new(
             settings,
             self.config.max_rooms,
             self.states,
@@ -446,7 +486,9 @@ impl Builder {
                     script_prefix,
                 },
             ),
-        ))
+        );
+        shared.cluster = cluster;
+        Ok(shared)
     }
 }
 

@@ -109,6 +109,18 @@ pub(crate) fn with_payload(
     payload: &Payload,
     act: impl FnOnce(Outgoing<'_>),
 ) -> Result<(), EmitError> {
+    with_asking_payload(parser, namespace, event, None, payload, act)
+}
+
+/// The same with an ack id.
+pub(crate) fn with_asking_payload(
+    parser: Parser,
+    namespace: &str,
+    event: &str,
+    ack: Option<u64>,
+    payload: &Payload,
+    act: impl FnOnce(Outgoing<'_>),
+) -> Result<(), EmitError> {
     if is_reserved(event) {
         return Err(EmitError::Reserved);
     }
@@ -116,7 +128,7 @@ pub(crate) fn with_payload(
     let head = Head {
         kind: PacketType::Event,
         namespace,
-        id: None,
+        id: ack,
     };
     with_packet(parser, head, Some(event), list, payload.attachments(), act)
 }

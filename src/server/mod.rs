@@ -10,6 +10,7 @@ mod arguments;
 mod binary;
 mod broadcast;
 mod builder;
+mod cluster;
 mod config;
 mod counters;
 mod details;
@@ -28,6 +29,7 @@ mod namespace;
 mod operators;
 mod reply;
 mod route;
+mod server_events;
 mod shape;
 mod shared;
 mod socket;
@@ -67,6 +69,7 @@ pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
+pub use server_events::ServerEvent;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
 pub use task::spawn;
 #[cfg(feature = "tls")]
@@ -294,7 +297,9 @@ impl Server {
             let source = std::io::Error::other("a core of the server cannot wait for its own end");
             return Err(crate::Error::system("wait for the server")(source));
         }
-        self.shared.cores().map_or(Ok(()), Cores::wait)
+        let ended = self.shared.cores().map_or(Ok(()), Cores::wait);
+        self.shared.cluster.wait();
+        ended
     }
 }
 

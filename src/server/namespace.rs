@@ -9,6 +9,7 @@ use super::handler::{
     LocalEventHandler, SharedConnectHandler, SharedDisconnectHandler, SharedEventHandler,
     shared_connect, shared_disconnect, shared_event,
 };
+use super::server_events::ServerHandlers;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Default)]
@@ -60,6 +61,7 @@ impl SharedTable {
 #[derive(Default)]
 pub struct Namespace {
     pub(crate) table: SharedTable,
+    pub(crate) server_events: ServerHandlers,
 }
 
 impl Namespace {
@@ -188,7 +190,7 @@ impl Namespaces {
 }
 
 /// As in Node: `of("x")` is `of("/x")`, and `of("")` is `of("/")`.
-fn normal_name(name: &str) -> Arc<str> {
+pub(crate) fn normal_name(name: &str) -> Arc<str> {
     if name.starts_with('/') {
         name.into()
     } else {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::cluster::Cluster;
 use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     pub(crate) counters: AllCounters,
+    pub(crate) cluster: Cluster,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
@@ -79,6 +81,7 @@ impl Shared {
             served,
             root,
             counters: AllCounters::default(),
+            cluster: Cluster::default(),
             addresses,
             cores,
             clock: OnceLock::new(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use super::builder::Listen;
+use super::cluster::{Cluster, Leaving};
 use super::local::Local;
 use super::shared::Shared;
 use super::tls::Wardrobe;
@@ -129,7 +130,9 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[Listen]) -> Resul
     let started = started.iter().find_map(Result::err);
     let watched = tls::watch(&wardrobe.into_all());
     let watched = watched.map_err(Error::system("start a thread that watches certificates"));
-    if let Some(error) = started.or(watched.err()) {
+    // Last: whoever starts a server that does not start has not joined a cluster, either.
+    let joined = || Cluster::start(&shared).err();
+    if let Some(error) = started.or(watched.err()).or_else(joined) {
         // The cores that did start end in good order; the error that matters is the first.
         server.shutdown();
         let _ = server.wait();
@@ -153,6 +156,7 @@ fn serve(start: Start) -> std::io::Result<()> {
         shared,
         ready,
     } = start;
+    let _leaving = Leaving(shared.clone());
     pin(core);
     let mut kernel = match Kernel::new(kernel) {
         Ok(kernel) => kernel,

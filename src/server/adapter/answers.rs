@@ -1,7 +1,11 @@
 //! The way of answers to one broadcast, back to who asked.
 
+use std::fmt;
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
+use super::packet::SocketDetails;
 use crate::server::Payload;
 
 /// What there is to say of a broadcast whose answers are wanted.
@@ -24,36 +28,73 @@ pub enum AckReport {
     AllCounted,
 }
 
-/// Takes the reports on one broadcast. A clone reports to the same asker.
+type Report<T> = Arc<dyn Fn(T) -> bool + Send + Sync>;
+
+/// Takes the reports on one broadcast. A clone reports to the same asker; when the last is dropped, nothing more will come.
 ///
 /// ```
-/// use ringhall::adapter::{AckReport, Answers};
-/// # fn f(answers: Answers, payload: ringhall::Payload) {
+/// use ringhall::adapter::{AckReport, AnswerSink};
+/// # fn f(answers: AnswerSink, payload: ringhall::Payload) {
 /// answers.report(AckReport::Count(1));
 /// answers.report(AckReport::AllCounted);
-/// if !answers.is_abandoned() {
-///     answers.report(AckReport::Answer(payload));
-/// }
+/// let is_wanted = answers.report(AckReport::Answer(payload));
+/// # let _ = is_wanted;
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Answers(mpsc::UnboundedSender<AckReport>);
+#[derive(Clone)]
+pub struct AnswerSink(Report<AckReport>);
 
-impl Answers {
-    /// The two ends.
-    pub(crate) fn channel() -> (Answers, mpsc::UnboundedReceiver<AckReport>) {
+impl AnswerSink {
+    /// `report` is `false` when nobody wants to know any more.
+    pub(crate) fn new(report: impl Fn(AckReport) -> bool + Send + Sync + 'static) -> Self {
+        AnswerSink(Arc::new(report))
+    }
+
+    /// The two ends of a channel.
+    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<AckReport>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Answers(sender), receiver)
+        let report = move |report| sender.send(report).is_ok();
+        (AnswerSink::new(report), receiver)
     }
 
-    /// Tells the asker; nothing happens if it is gone.
-    pub fn report(&self, report: AckReport) {
-        let _ = self.0.send(report);
+    /// Tells the asker. `false`: nobody wants to know any more.
+    pub fn report(&self, report: AckReport) -> bool {
+        (self.0)(report)
+    }
+}
+
+impl fmt::Debug for AnswerSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnswerSink")
+    }
+}
+
+/// Takes the sockets of other servers, as they come. A clone takes them for the same asker; when the last is dropped, nothing more will come.
+///
+/// ```
+/// use ringhall::adapter::{SocketDetails, SocketSink};
+/// fn arrived(sink: &SocketSink, sockets: Vec<SocketDetails>) {
+///     sink.report(sockets);
+/// }
+/// ```
+#[derive(Clone)]
+pub struct SocketSink(Report<Vec<SocketDetails>>);
+
+impl SocketSink {
+    /// `report` is `false` when nobody wants to know any more.
+    pub(crate) fn new(report: impl Fn(Vec<SocketDetails>) -> bool + Send + Sync + 'static) -> Self {
+        SocketSink(Arc::new(report))
     }
 
-    /// Does nobody want to know any more?
-    pub fn is_abandoned(&self) -> bool {
-        self.0.is_closed()
+    /// Tells the asker of sockets. `false`: nobody wants to know any more.
+    pub fn report(&self, sockets: Vec<SocketDetails>) -> bool {
+        (self.0)(sockets)
+    }
+}
+
+impl fmt::Debug for SocketSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SocketSink")
     }
 }
 
@@ -110,10 +151,9 @@ mod tests {
 
     #[test]
     fn an_asker_that_is_gone_is_noticed() {
-        let (answers, receiver) = Answers::channel();
-        assert!(!answers.is_abandoned());
+        let (answers, receiver) = AnswerSink::channel();
+        assert!(answers.report(AckReport::Count(1)));
         drop(receiver);
-        assert!(answers.is_abandoned());
-        answers.report(AckReport::AllCounted);
+        assert!(!answers.report(AckReport::AllCounted));
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::message::{Body, Message, ServerId};
+use super::message::{Body, Message, OVERHEAD, ServerId};
 use super::node::{Ask, Timing};
-use super::packet::{Gathered, Options, Packet, SocketDetails};
-use super::{Adapter, AdapterError, AdapterFuture, Answers, Host};
+use super::packet::{Gathered, Options, Packet};
+use super::{Adapter, AdapterError, AdapterFuture, AnswerSink, Host, SocketSink};
 use crate::server::Payload;
 use driver::{Asker, Command, Driver};
 
@@ -325,6 +325,7 @@ impl ClusterAdapter {
             Ask::Event(packet) => packet.weight(),
             Ask::Broadcast(packet, options) => packet.weight() + options.weight(),
         };
+        let weight = weight + OVERHEAD;
         if !self.outgoing.add(weight) {
             return log::warn!("the other servers are not asked: too much waits for the transport");
         }
@@ -422,23 +423,17 @@ impl Adapter for ClusterAdapter {
         namespace: &str,
         packet: Packet,
         options: Options,
-        answers: Answers,
+        answers: AnswerSink,
     ) {
         let timeout = options.flags.timeout;
         let ask = Ask::Broadcast(packet, options);
         self.ask(namespace, ask, timeout, Asker::Sockets(answers));
     }
 
-    fn fetch_sockets(
-        &self,
-        namespace: &str,
-        options: Options,
-    ) -> AdapterFuture<Gathered<SocketDetails>> {
-        let (asker, receiver) = oneshot::channel();
+    fn fetch_sockets(&self, namespace: &str, options: Options, sockets: SocketSink) {
         let timeout = options.flags.timeout;
         let ask = Ask::Sockets(options);
-        self.ask(namespace, ask, timeout, Asker::fetch(asker));
-        gathered(receiver)
+        self.ask(namespace, ask, timeout, Asker::Fetch(sockets));
     }
 
     fn add_sockets(&self, namespace: &str, options: Options, rooms: Vec<String>) {
@@ -504,3 +499,6 @@ impl fmt::Debug for ClusterAdapter {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

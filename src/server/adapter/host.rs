@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::AdapterFuture;
-use super::answers::Answers;
+use super::answers::AnswerSink;
 use super::packet::{Options, Packet, SocketDetails};
 use crate::server::Payload;
 
@@ -14,7 +14,13 @@ pub(crate) type Reply = Box<dyn FnOnce(Payload) + Send>;
 /// What a server does for others, on all its cores.
 pub(crate) trait Here: Send + Sync {
     fn deliver(&self, namespace: &str, packet: &Packet, options: &Options);
-    fn ask(&self, namespace: &str, packet: &Packet, options: &Options, answers: Answers);
+    fn ask(
+        &self,
+        namespace: &str,
+        packet: &Packet,
+        options: &Options,
+        answers: AnswerSink,
+    ) -> AdapterFuture<()>;
     fn fetch(&self, namespace: &str, options: &Options) -> AdapterFuture<Vec<SocketDetails>>;
     fn join(&self, namespace: &str, options: &Options, rooms: &[String]);
     fn leave(&self, namespace: &str, options: &Options, rooms: &[String]);
@@ -60,16 +66,23 @@ impl Host {
         self.here.deliver(namespace, packet, options);
     }
 
-    /// As [`deliver`](Host::deliver); how many got it, and what they answer, is reported.
+    /// As [`deliver`](Host::deliver), at once; how many got it, and what they answer, is reported while the future is polled. It ends with the last answer;
+    /// if it is dropped before, no answer is waited for any more.
     ///
     /// ```
     /// # use ringhall::adapter::*;
-    /// # fn f(host: &Host, packet: &Packet, answers: Answers) {
-    /// host.ask("/", packet, &Options::default(), answers);
+    /// # async fn f(host: &Host, packet: &Packet, answers: AnswerSink) {
+    /// host.ask("/", packet, &Options::default(), answers).await;
     /// # }
     /// ```
-    pub fn ask(&self, namespace: &str, packet: &Packet, options: &Options, answers: Answers) {
-        self.here.ask(namespace, packet, options, answers);
+    pub fn ask(
+        &self,
+        namespace: &str,
+        packet: &Packet,
+        options: &Options,
+        answers: AnswerSink,
+    ) -> AdapterFuture<()> {
+        self.here.ask(namespace, packet, options, answers)
     }
 
     /// This server's sockets.

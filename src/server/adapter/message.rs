@@ -30,6 +30,9 @@ pub struct ServerId(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(Arc<str>);
 
+/// About how many bytes a message takes beside what is in it.
+pub(crate) const OVERHEAD: usize = 128;
+
 /// The longest name of a server or a question, in bytes.
 const ID_BYTES_MAX: usize = 64;
 
@@ -241,7 +244,7 @@ impl Body {
             | Body::BroadcastClientCount { .. }
             | Body::Close => 0,
         };
-        own + 128
+        own + OVERHEAD
     }
 }
 

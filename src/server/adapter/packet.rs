@@ -104,12 +104,16 @@ impl Packet {
         let kind = if attachments.is_empty() { "2" } else { "5" };
         let mut text = checked(kind, "", json, attachments.len())?;
         let start = text.len() - json.len();
-        let payload = text.get_mut(start..).unwrap_or_default();
+        Packet::of_event(text.get_mut(start..).unwrap_or_default(), &attachments)
+    }
+
+    /// From an event's payload that has been checked; it is split in place.
+    pub(crate) fn of_event(payload: &mut [u8], attachments: &[Bytes]) -> Result<Self, BadMessage> {
         let parts = socket::split_event(payload)
             .map_err(|error| BadMessage::new(format_args!("{error:?}")))?;
         let args = Args {
             json: parts.args,
-            attachments: &attachments,
+            attachments,
         };
         Packet::new(
             &parts.name.to_str(),

@@ -32,6 +32,7 @@ fn view(socket: &Socket, whole: bool) -> View {
     View {
         id: socket.id().to_string(),
         rooms: socket.rooms(),
+        foreign: None,
         whole: whole.then(|| {
             Box::new(Whole {
                 handshake: socket.handshake().clone(),

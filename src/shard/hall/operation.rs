@@ -36,6 +36,16 @@ pub(crate) struct View {
     pub(crate) rooms: Vec<String>,
     /// If all is told that is known.
     pub(crate) whole: Option<Box<Whole>>,
+    /// In place of that, of a socket on another server of the cluster.
+    pub(crate) foreign: Option<Box<Foreign>>,
+}
+
+/// What another server of the cluster tells of one of its sockets, in JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreign {
+    /// An object, with Node's names.
+    pub(crate) handshake: Box<str>,
+    pub(crate) data: Box<str>,
 }
 
 /// The rest of it.

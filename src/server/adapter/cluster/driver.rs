@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::super::message::{Body, Message, RequestId, ServerId};
 use super::super::node::{Ask, Node, Output, Ticket, Told, Whom};
 use super::super::packet::{Gathered, Options, SocketDetails};
-use super::super::{AckReport, AdapterError, AdapterFuture, Answers, Host};
+use super::super::{AckReport, AdapterError, AdapterFuture, AnswerSink, Host, SocketSink};
 use super::{ClusterAdapter, ClusterSettings, ClusterTransport, Gauge, Incoming, ms};
 use crate::reactor::clock::Clock;
 use crate::server::Payload;
@@ -61,19 +61,12 @@ pub(super) enum Command {
 
 /// Who waits for answers.
 pub(super) enum Asker {
-    Sockets(Answers),
-    Fetch(
-        Option<oneshot::Sender<Gathered<SocketDetails>>>,
-        Vec<SocketDetails>,
-    ),
+    Sockets(AnswerSink),
+    Fetch(SocketSink),
     Servers(Option<oneshot::Sender<Gathered<Payload>>>, Vec<Payload>),
 }
 
 impl Asker {
-    pub(super) fn fetch(sender: oneshot::Sender<Gathered<SocketDetails>>) -> Self {
-        Asker::Fetch(Some(sender), Vec::new())
-    }
-
     pub(super) fn servers(sender: oneshot::Sender<Gathered<Payload>>) -> Self {
         Asker::Servers(Some(sender), Vec::new())
     }
@@ -81,35 +74,38 @@ impl Asker {
     /// Passes on what is told. `true`: it was the last.
     fn tell(&mut self, told: Told) -> bool {
         match (self, told) {
-            (Asker::Sockets(answers), Told::Count(count)) => {
-                answers.report(AckReport::Count(count))
+            (Asker::Sockets(answers), told) => {
+                let report = match told {
+                    Told::Count(count) => AckReport::Count(count),
+                    Told::Lost(count) => AckReport::Lost(count),
+                    Told::AllCounted => AckReport::AllCounted,
+                    Told::Answer(answer) => AckReport::Answer(answer),
+                    Told::Sockets(_) => return false,
+                    Told::Done { .. } => return true,
+                };
+                answers.report(report);
             }
-            (Asker::Sockets(answers), Told::Lost(count)) => answers.report(AckReport::Lost(count)),
-            (Asker::Sockets(answers), Told::AllCounted) => answers.report(AckReport::AllCounted),
-            (Asker::Sockets(answers), Told::Answer(answer)) => {
-                answers.report(AckReport::Answer(answer));
+            (Asker::Fetch(sink), Told::Sockets(sockets)) => {
+                sink.report(sockets);
             }
-            (Asker::Fetch(_, values), Told::Sockets(sockets)) => values.extend(sockets),
             (Asker::Servers(_, values), Told::Answer(answer)) => values.push(answer),
-            (Asker::Fetch(sender, values), Told::Done { missing }) => {
-                finish(sender.take(), std::mem::take(values), missing);
+            (Asker::Fetch(_), Told::Done { missing }) => {
+                if missing > 0 {
+                    log::warn!("{missing} servers have not told of their sockets in time");
+                }
                 return true;
             }
             (Asker::Servers(sender, values), Told::Done { missing }) => {
-                finish(sender.take(), std::mem::take(values), missing);
+                let values = std::mem::take(values);
+                if let Some(sender) = sender.take() {
+                    // Who asked may be gone.
+                    let _ = sender.send(Gathered { values, missing });
+                }
                 return true;
             }
-            (_, Told::Done { .. }) => return true,
             _ => {}
         }
         false
-    }
-}
-
-fn finish<T>(sender: Option<oneshot::Sender<Gathered<T>>>, values: Vec<T>, missing: usize) {
-    if let Some(sender) = sender {
-        // Who asked may be gone.
-        let _ = sender.send(Gathered { values, missing });
     }
 }
 
@@ -413,9 +409,9 @@ impl Driver {
                 let Some(asker) = self.asker(sender, namespace.clone(), request) else {
                     return;
                 };
-                let (answers, reports) = Answers::channel();
-                self.host.ask(&namespace, &packet, &options, answers);
-                tokio::spawn(asker.pass_on(reports, self.timeout_of(&options)));
+                let (answers, reports) = AnswerSink::channel();
+                let asking = self.host.ask(&namespace, &packet, &options, answers);
+                tokio::spawn(asker.pass_on(asking, reports, self.timeout_of(&options)));
             }
             Body::FetchSockets { options, request } => {
                 let Some(asker) = self.asker(sender, namespace.clone(), request) else {
@@ -504,7 +500,12 @@ impl Remote {
     }
 
     /// First how many sockets were asked, then their answers, as they come.
-    async fn pass_on(self, mut reports: mpsc::UnboundedReceiver<AckReport>, timeout: Duration) {
+    async fn pass_on(
+        self,
+        asking: AdapterFuture<()>,
+        mut reports: mpsc::UnboundedReceiver<AckReport>,
+        timeout: Duration,
+    ) {
         let passing = async {
             let mut sum = Sum::default();
             let mut early = Vec::new();
@@ -530,8 +531,11 @@ impl Remote {
                 }
             }
         };
-        // What is not answered by then is not waited for any more: the way of the answers is closed.
-        let _ = tokio::time::timeout(timeout, passing).await;
+        let both = async {
+            tokio::join!(asking, passing);
+        };
+        // What is not answered by then is not waited for any more.
+        let _ = tokio::time::timeout(timeout, both).await;
     }
 
     fn ack(&self, answer: Payload) -> Body {
