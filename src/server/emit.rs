@@ -106,17 +106,6 @@ pub(crate) fn with_payload(
     parser: Parser,
     namespace: &str,
     event: &str,
-    payload: &Payload,
-    act: impl FnOnce(Outgoing<'_>),
-) -> Result<(), EmitError> {
-    with_asking_payload(parser, namespace, event, None, payload, act)
-}
-
-/// The same with an ack id.
-pub(crate) fn with_asking_payload(
-    parser: Parser,
-    namespace: &str,
-    event: &str,
     ack: Option<u64>,
     payload: &Payload,
     act: impl FnOnce(Outgoing<'_>),

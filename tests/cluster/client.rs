@@ -75,18 +75,6 @@ impl Client {
         self.events.pop_front().unwrap()
     }
 
-    /// Answers the next event, which must be this one.
-    pub(crate) fn answer(&mut self, event: &str, answer: &str) {
-        let next = self.next();
-        let id = next.strip_suffix(event).expect("it is this one");
-        self.write(&format!("43{id}[{answer}]"));
-    }
-
-    /// Has the server disconnected it from the namespace, or closed its connection, as the next thing?
-    pub(crate) fn is_disconnected(&mut self) -> bool {
-        self.read() == "41"
-    }
-
     fn keep(&mut self, text: String) {
         match text.strip_prefix("42") {
             Some(event) => self.events.push_back(event.to_owned()),

@@ -245,7 +245,6 @@ impl Options {
 /// # let _ = flags;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Flags {
     /// Receivers that have something waiting are left out.
     pub volatile: bool,

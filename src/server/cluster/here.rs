@@ -179,7 +179,7 @@ fn give(shared: &Shared, target: &Target<'_>, packet: &Packet, asking: Option<&A
     let (event, args) = (packet.event(), packet.args());
     let id = asking.map(|asking| asking.id);
     let parser = shared.settings.parser;
-    let sent = emit::with_asking_payload(parser, target.scope, event, id, args, |message| {
+    let sent = emit::with_payload(parser, target.scope, event, id, args, |message| {
         let wanted = Wanted {
             answers: asking,
             ..Wanted::default()

@@ -158,7 +158,7 @@ mod tests {
             for namespace in ["/", "/chat"] {
                 let mut packet = None;
                 let with = |message: Outgoing<'_>| packet = packet_of(message);
-                emit::with_asking_payload(parser, namespace, "e\n", Some(7), &args, with).unwrap();
+                emit::with_payload(parser, namespace, "e\n", Some(7), &args, with).unwrap();
                 let packet = packet.unwrap();
                 assert_eq!(packet.event(), "e\n");
                 assert_eq!(packet.args(), &args, "{parser:?}");
