@@ -17,6 +17,9 @@ use crate::{Error, Result};
 use here::ThisServer;
 use others::Others;
 
+/// The data of a socket for which none was set, as servers tell each other.
+const NO_DATA: &str = "{}";
+
 /// What a server knows of its cluster.
 pub(crate) struct Cluster {
     adapter: Arc<dyn Adapter>,

@@ -125,7 +125,6 @@ impl Shared {
     }
 
     /// Once, before the server runs, if it is part of a cluster.
-    #[allow(dead_code, reason = "there is no cluster yet")]
     pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
         let first = self.elsewhere.set(elsewhere).is_ok();
         debug_assert!(first, "a server is part of one cluster");

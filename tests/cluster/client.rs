@@ -75,6 +75,33 @@ impl Client {
         self.events.pop_front().unwrap()
     }
 
+    /// Answers the next event, which must be this one.
+    pub(crate) fn answer(&mut self, event: &str, answer: &str) {
+        let next = self.next();
+        self.answer_to(&next, event, answer);
+    }
+
+    /// Answers what it was told, which must be this event.
+    pub(crate) fn answer_to(&mut self, told: &str, event: &str, answer: &str) {
+        let id = told.strip_suffix(event).expect("it is this one");
+        self.write(&format!("43{id}[{answer}]"));
+    }
+
+    /// Is it disconnected from the namespace by the server, whatever it is told before?
+    pub(crate) fn is_gone(&mut self) -> bool {
+        loop {
+            match self.read() {
+                text if text == "41" => return true,
+                text => self.keep(text),
+            }
+        }
+    }
+
+    /// Is it disconnected from the namespace by the server, as the next thing?
+    pub(crate) fn is_disconnected(&mut self) -> bool {
+        self.read() == "41"
+    }
+
     fn keep(&mut self, text: String) {
         match text.strip_prefix("42") {
             Some(event) => self.events.push_back(event.to_owned()),

@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod operations;
 mod servers;
 
 use std::sync::Mutex;

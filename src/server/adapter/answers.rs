@@ -26,6 +26,8 @@ pub enum AckReport {
     Lost(usize),
     /// Nobody will report a count any more.
     AllCounted,
+    /// Others than those that are lost will not answer, or not in time.
+    NotAll,
 }
 
 type Report<T> = Arc<dyn Fn(T) -> bool + Send + Sync>;
@@ -113,6 +115,7 @@ impl Sum {
             AckReport::Answer(_) => self.answered += 1,
             AckReport::Lost(count) => self.expected = self.expected.saturating_sub(*count),
             AckReport::AllCounted => self.all_counted = true,
+            AckReport::NotAll => {}
         }
     }
 

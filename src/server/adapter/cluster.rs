@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::message::{Body, Message, OVERHEAD, ServerId};
 use super::node::{Ask, Timing};
 use super::packet::{Gathered, Options, Packet};
-use super::{Adapter, AdapterError, AdapterFuture, AnswerSink, Host, SocketSink};
+use super::{AckReport, Adapter, AdapterError, AdapterFuture, AnswerSink, Host, SocketSink};
 use crate::server::Payload;
 use driver::{Asker, Command, Driver};
 
@@ -327,6 +327,9 @@ impl ClusterAdapter {
         };
         let weight = weight + OVERHEAD;
         if !self.outgoing.add(weight) {
+            if let Asker::Sockets(answers) = asker {
+                answers.report(AckReport::NotAll);
+            }
             return log::warn!("the other servers are not asked: too much waits for the transport");
         }
         let _ = self.commands.send(Command::Ask {

@@ -68,6 +68,8 @@ pub(crate) enum Told {
     Lost(usize),
     /// All servers have said how many answers are to be expected from them.
     AllCounted,
+    /// Answers of sockets that were expected did not come in time.
+    NotAll,
     /// The last word: so many servers have not answered, or, of a broadcast, not counted.
     Done {
         missing: usize,
@@ -204,6 +206,9 @@ impl Node {
         let is_idle = question.is_complete() && asked != Asked::Broadcast;
         if is_idle || self.is_closed || self.questions.len() >= QUESTIONS_MAX {
             let missing = question.missing();
+            if !is_idle && question.is_broadcast() {
+                self.outputs.push_back(Output::Tell(ticket, Told::NotAll));
+            }
             return self
                 .outputs
                 .push_back(Output::Tell(ticket, Told::Done { missing }));
@@ -400,8 +405,11 @@ impl Node {
         };
         self.deadlines
             .remove(&(question.deadline_ms(), request.clone()));
-        let missing = question.missing();
-        self.outputs
-            .push_back(Output::Tell(question.ticket(), Told::Done { missing }));
+        let (ticket, missing) = (question.ticket(), question.missing());
+        if question.is_broadcast() && !question.is_complete() {
+            self.outputs.push_back(Output::Tell(ticket, Told::NotAll));
+        }
+        let told = Told::Done { missing };
+        self.outputs.push_back(Output::Tell(ticket, told));
     }
 }

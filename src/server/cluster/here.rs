@@ -9,8 +9,8 @@ use crate::server::adapter::{
     AckReport, AdapterFuture, AnswerSink, Here, Options, Packet, Reply, SocketDetails,
 };
 use crate::server::arguments::Args;
-use crate::server::details::HandshakeDetails;
 use crate::server::emit;
+use crate::server::remote::RemoteSocket;
 use crate::server::server_events::{self, ServerEvent};
 use crate::server::shared::Shared;
 use crate::server::{Payload, Server};
@@ -19,7 +19,8 @@ use crate::shard::hall::asking::{Asking, Report};
 use crate::shard::hall::broadcast::Wanted;
 use crate::shard::hall::operation::{Deed, View};
 use crate::shard::mail::Mail;
-use crate::shard::thread;
+
+use super::NO_DATA;
 
 /// See the module's text.
 pub(super) struct ThisServer {
@@ -100,12 +101,13 @@ impl Here for ThisServer {
     fn fetch(&self, namespace: &str, options: &Options) -> AdapterFuture<Vec<SocketDetails>> {
         let (reply, mut views) = mpsc::unbounded_channel();
         self.operate(namespace, options, Deed::Fetch { whole: true, reply });
-        let shared = self.shared.clone();
+        let (shared, namespace) = (self.shared.clone(), Arc::from(namespace));
         Box::pin(async move {
             let mut sockets = Vec::new();
             while let Some(views) = views.recv().await {
                 if let Some(shared) = shared.upgrade() {
-                    sockets.extend(views.into_iter().map(|view| details(&shared, view)));
+                    let views = views.into_iter();
+                    sockets.extend(views.map(|view| details(&shared, &namespace, view)));
                 }
             }
             sockets
@@ -149,23 +151,17 @@ impl Here for ThisServer {
 }
 
 /// A socket of this server as others see it.
-fn details(shared: &Shared, view: View) -> SocketDetails {
-    let (handshake, data) = match view.whole {
-        Some(whole) => {
-            let auth = serde_json::from_slice(&whole.auth);
-            let auth = auth.unwrap_or_else(|_| serde_json::json!({}));
-            let issued = shared.unix_ms(whole.handshake.issued_ms());
-            let handshake = HandshakeDetails::new(&whole.handshake, issued, auth);
-            (serde_json::to_string(&handshake).ok(), whole.data)
-        }
-        None => (None, None),
-    };
+fn details(shared: &Arc<Shared>, namespace: &Arc<str>, view: View) -> SocketDetails {
+    // What was never set is an empty object, as in Node.
+    let data = view.whole.as_ref().and_then(|whole| whole.data.clone());
+    let data = data.map_or_else(|| NO_DATA.to_owned(), |data| data.to_string());
+    let socket = RemoteSocket::new(shared.clone(), namespace.clone(), view);
+    let handshake = serde_json::to_string(&socket.handshake_details());
     SocketDetails {
-        id: view.id,
-        handshake: handshake.unwrap_or_else(|| "{}".to_owned()),
-        rooms: view.rooms,
-        // Nothing is an empty object, as in Node.
-        data: data.map_or_else(|| "{}".to_owned(), String::from),
+        id: socket.id().to_owned(),
+        handshake: handshake.unwrap_or_else(|_| "{}".to_owned()),
+        rooms: socket.rooms().to_vec(),
+        data,
     }
 }
 
@@ -173,23 +169,23 @@ fn boxed(rooms: &[String]) -> Arc<[Box<str>]> {
     rooms.iter().map(|room| room.as_str().into()).collect()
 }
 
-/// Hands a packet to this server's sockets. Gives the number of cores that will report, where answers are wanted.
+/// Hands a packet to this server's sockets. Gives how many cores will report, where answers are wanted.
 fn give(shared: &Shared, target: &Target<'_>, packet: &Packet, asking: Option<&Asking>) -> usize {
     let mut cores = 0;
     let (event, args) = (packet.event(), packet.args());
     let id = asking.map(|asking| asking.id);
     let parser = shared.settings.parser;
-    let sent = emit::with_payload(parser, target.scope, event, id, args, |message| {
-        let wanted = Wanted {
-            answers: asking,
-            ..Wanted::default()
-        };
-        cores = shared.deliver(target, message, wanted).cores;
-        // The core that this is done on reports, too.
-        if thread::current().is_some_and(|hall| shared.is_home_of(&hall)) {
-            cores += 1;
-        }
-    });
+    let sent = emit::with_payload(
+        parser,
+        target.scope,
+        event,
+        id,
+        args,
+        |message| match asking {
+            Some(asking) => cores = shared.ask(target, message, asking),
+            None => drop(shared.deliver(target, message, Wanted::default())),
+        },
+    );
     emit::or_log(event, sent);
     cores
 }
@@ -219,6 +215,8 @@ impl Asked {
                     let is_wanted = answers.report(AckReport::Count(count));
                     is_wanted && (counted != cores || answers.report(AckReport::AllCounted))
                 }
+                // This is one server.
+                Report::NotAll => true,
                 Report::Answer { json, attachments } => {
                     let args = Args {
                         json: &json,

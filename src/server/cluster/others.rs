@@ -12,11 +12,13 @@ use crate::server::adapter::{
 };
 use crate::server::operators::Elsewhere;
 use crate::shard::hall::asking::{Asking, Report};
-use crate::shard::hall::operation::{Deed, Foreign, View};
+use crate::shard::hall::operation::{Deed, Handshaken, View, Whole};
 use crate::shard::hall::{Outgoing, Target};
 use crate::wire::json::MAX_DEPTH;
 use crate::wire::msgpack::{self, Unpacked};
 use crate::wire::socket::{self, Limits};
+
+use super::NO_DATA;
 
 /// See the module's text.
 pub(super) struct Others {
@@ -48,6 +50,7 @@ impl Elsewhere for Others {
             AckReport::Count(count) => reports.send(Report::Count(count)).is_ok(),
             AckReport::Answer(answer) => reports.send(answer_of(&answer)).is_ok(),
             // Whoever asks sees the end of it by the end of the sink.
+            AckReport::NotAll => reports.send(Report::NotAll).is_ok(),
             AckReport::Lost(_) | AckReport::AllCounted => !reports.is_closed(),
         });
         self.adapter
@@ -78,10 +81,11 @@ fn view_of(socket: SocketDetails) -> View {
     View {
         id: socket.id,
         rooms: socket.rooms,
-        whole: None,
-        foreign: Some(Box::new(Foreign {
-            handshake: socket.handshake.into(),
-            data: socket.data.into(),
+        whole: Some(Box::new(Whole {
+            handshake: Handshaken::Elsewhere {
+                json: socket.handshake.into(),
+            },
+            data: (socket.data != NO_DATA).then(|| socket.data.into()),
         })),
     }
 }

@@ -36,26 +36,27 @@ pub(crate) struct View {
     pub(crate) rooms: Vec<String>,
     /// If all is told that is known.
     pub(crate) whole: Option<Box<Whole>>,
-    /// In place of that, of a socket on another server of the cluster.
-    pub(crate) foreign: Option<Box<Foreign>>,
-}
-
-/// What another server of the cluster tells of one of its sockets, in JSON.
-#[derive(Clone, Debug)]
-pub(crate) struct Foreign {
-    /// An object, with Node's names.
-    pub(crate) handshake: Box<str>,
-    pub(crate) data: Box<str>,
 }
 
 /// The rest of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Whole {
-    pub(crate) handshake: Handshake,
-    /// JSON, or nothing.
-    pub(crate) auth: Box<[u8]>,
+    pub(crate) handshake: Handshaken,
     /// JSON.
-    pub(crate) data: Option<Box<str>>,
+    pub(crate) data: Option<Arc<str>>,
+}
+
+/// What is known of a handshake.
+#[derive(Clone, Debug)]
+pub(crate) enum Handshaken {
+    /// It was made with this server.
+    Here {
+        handshake: Handshake,
+        /// JSON, or nothing.
+        auth: Box<[u8]>,
+    },
+    /// Another server told of it: as an object with the names that Node has.
+    Elsewhere { json: Box<str> },
 }
 
 /// A deed on its way to other cores.

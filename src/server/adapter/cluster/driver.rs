@@ -79,6 +79,7 @@ impl Asker {
                     Told::Count(count) => AckReport::Count(count),
                     Told::Lost(count) => AckReport::Lost(count),
                     Told::AllCounted => AckReport::AllCounted,
+                    Told::NotAll => AckReport::NotAll,
                     Told::Answer(answer) => AckReport::Answer(answer),
                     Told::Sockets(_) => return false,
                     Told::Done { .. } => return true,

@@ -75,7 +75,7 @@ impl Question {
         }
     }
 
-    fn is_broadcast(&self) -> bool {
+    pub(super) fn is_broadcast(&self) -> bool {
         self.asked == Asked::Broadcast
     }
 

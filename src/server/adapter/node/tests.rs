@@ -317,6 +317,28 @@ fn answers_to_a_broadcast_are_expected_as_counted() {
 }
 
 #[test]
+fn answers_that_are_late_are_missed() {
+    let mut node = among(2);
+    let request = ask(
+        &mut node,
+        0,
+        1,
+        Ask::Broadcast(packet(), Options::default()),
+    )
+    .unwrap();
+    outputs(&mut node);
+    node.handle_message(1, from(2, count(&request, 1)));
+    outputs(&mut node);
+    node.handle_time(2_000);
+    assert_eq!(
+        told(&mut node),
+        [(1, Told::NotAll), (1, Told::Done { missing: 0 })]
+    );
+    node.handle_message(2_001, from(2, ack(&request, "1")));
+    assert!(outputs(&mut node).is_empty());
+}
+
+#[test]
 fn answers_of_a_lost_server_are_not_expected_any_more() {
     let mut node = among(4);
     let request = ask(
