@@ -204,7 +204,7 @@ fn a_server_alone_asks_nobody() {
 #[test]
 fn a_family_has_no_server_events() {
     let family = Server::builder().listen("127.0.0.1:0").namespaces(
-        |name| name.starts_with("/x"),
+        |name: &str| name.starts_with("/x"),
         |family| family.on_server_event("a", |_| ()),
     );
     assert!(

@@ -25,12 +25,15 @@ impl Local {
         if reason == DisconnectReason::ServerNamespaceDisconnect {
             socket.say_disconnect();
         }
-        self.hall.vacate(socket.key());
+        self.vacate(socket);
         for handler in &socket.table().disconnect {
             self.run_detached(|| handler(&context));
         }
         for handler in socket.own_disconnect() {
             self.run_detached(|| handler(&context));
+        }
+        if socket.table().is_family {
+            self.child_left(socket.id_and_namespace().1);
         }
         // The user's closures are dropped here, and may panic in it.
         caught(|| {
