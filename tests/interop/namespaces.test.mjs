@@ -1,4 +1,4 @@
-// Who is let into which namespace (examples/interop.rs, `admission`), seen by the official client: middlewares that wait and refuse, families
+// Who is let into which namespace (examples/interop/admission.rs), seen by the official client: middlewares that wait and refuse, families
 // of namespaces, and those who go while it is being decided.
 
 import assert from 'node:assert/strict';

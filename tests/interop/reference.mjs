@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The same programs as `ringhall` (--program lobby) and `examples/interop.rs` (--program interop), each with `examples/engine_echo.rs` beside
+// The same programs as `ringhall` (--program lobby) and `examples/interop` (--program interop), each with `examples/engine_echo.rs` beside
 // it, on Node's own socket.io, engine.io and ws. `npm run reference` runs every suite against it: what passes there is Socket.IO's behaviour and
 // not ours by accident.
 
@@ -10,6 +10,7 @@ import * as engine from 'engine.io';
 import { Server } from 'socket.io';
 import msgpack from 'socket.io-msgpack-parser';
 import { WebSocketServer } from 'ws';
+import { events } from './reference-events.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -116,7 +117,7 @@ function interop(socket) {
   socket.on('log', (id, ack) => ack(log.get(id) ?? []));
 }
 
-/** What `admission` in examples/interop.rs does. */
+/** What examples/interop/admission.rs does. */
 function admission() {
   const gates = new Map();
   const gate = (name) => {
@@ -196,6 +197,7 @@ if (options.program === 'lobby') {
 } else {
   for (const name of ['/', '/chat', '/other']) io.of(name).on('connection', interop);
   admission();
+  events(io.of('/events'));
 }
 
 function shutDown() {
