@@ -19,7 +19,7 @@ fn program() {
 }
 
 /// The suites that say what a Socket.IO client sees, whatever it is and whatever carries it.
-const COMMON: [&str; 4] = ["features", "lobby", "reconnect", "cores"];
+const COMMON: [&str; 5] = ["features", "namespaces", "lobby", "reconnect", "cores"];
 
 /// How a client is told to talk.
 #[derive(Clone, Copy)]
@@ -92,6 +92,20 @@ fn own_client() {
 #[test]
 fn engine() {
     node_suite("engine");
+}
+
+/// Listeners, middlewares, errors, order.
+#[test]
+fn events() {
+    for transports in ["polling", "websocket"] {
+        for cores in ["1", "4"] {
+            let set = [
+                ("RINGHALL_TRANSPORTS", transports),
+                ("RINGHALL_CORES", cores),
+            ];
+            node_suite_with("events", &set);
+        }
+    }
 }
 
 /// Clients of Socket.IO 2 and Engine.IO 3.

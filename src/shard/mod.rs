@@ -24,6 +24,7 @@ pub(crate) mod connection;
 mod dialect;
 mod ending;
 pub(crate) mod engine;
+pub(crate) mod grant;
 pub(crate) mod hall;
 pub(crate) mod handshake;
 pub(crate) mod home;
@@ -212,6 +213,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             match self.mailbox.take() {
                 None => break,
                 Some(Mail::Shutdown) => self.begin_shutdown(),
+                Some(Mail::Errand(run)) => run(),
                 Some(mail) => self.hall.handle_mail(mail),
             }
             handled += 1;

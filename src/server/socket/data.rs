@@ -8,10 +8,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Socket;
+use crate::server::task;
+use crate::shard::grant::Granted;
 
 /// Values kept by their types. A list, not a map: there are one or two.
 #[derive(Default)]
 pub(super) struct Session(Vec<(TypeId, Rc<dyn Any>)>);
+
+/// The last handle of a socket may be dropped anywhere, and what the values' destructors do must harm nobody there.
+impl Drop for Session {
+    fn drop(&mut self) {
+        task::discard_each(std::mem::take(&mut self.0));
+    }
+}
 
 impl Session {
     /// Returns the value whose place it took, for the caller to drop when nothing is borrowed any more.
@@ -146,10 +155,19 @@ impl Socket {
 
     /// The same for a value that has other owners.
     pub(crate) fn keep_session<T: 'static>(&self, value: Rc<T>) {
+        self.keep(TypeId::of::<T>(), value);
+    }
+
+    /// The same for what the whole client has.
+    pub(crate) fn keep_granted(&self, granted: &Granted) {
+        self.keep(granted.type_id, granted.value.clone());
+    }
+
+    fn keep(&self, id: TypeId, value: Rc<dyn Any>) {
         let old = {
             let mut own = self.0.own.borrow_mut();
             let session = &mut own.get_or_insert_default().session;
-            session.insert(TypeId::of::<T>(), value)
+            session.insert(id, value)
         };
         drop(old);
     }
