@@ -49,6 +49,7 @@ impl Exchange {
             revision: Revision::V4,
             base64_only: false,
             name: None,
+            grant: None,
         };
         hall.set_in_turn(true);
         let cx = context(&local, &hall);

@@ -169,6 +169,7 @@ impl<'t> Reader<'t> {
         Ok(token)
     }
 
+    #[inline]
     fn after_value(&mut self) {
         self.expect = if self.depth == 0 {
             Expect::End
@@ -202,6 +203,7 @@ impl<'t> Reader<'t> {
         token
     }
 
+    #[inline]
     fn in_object(&self) -> bool {
         self.objects & (1 << self.depth) != 0
     }

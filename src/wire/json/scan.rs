@@ -7,81 +7,85 @@ use super::{Expect, JsonError, Reader, is_whitespace};
 
 impl Reader<'_> {
     /// Reads what is left and says whether all of it is well formed. The same as asking for tokens until there are no more.
-    pub(crate) fn finish(self) -> Result<(), JsonError> {
-        let Reader {
-            text,
-            mut at,
-            mut depth,
-            max_depth,
-            mut objects,
-            mut expect,
-        } = self;
-        let mut in_object = objects >> depth & 1 != 0;
-        let after_value = |depth| {
-            if depth == 0 {
-                Expect::End
-            } else {
-                Expect::Next
-            }
-        };
+    pub(crate) fn finish(mut self) -> Result<(), JsonError> {
+        // All in one place, so that the state is in registers.
+        let mut in_object = self.in_object();
         loop {
-            let byte = loop {
-                match text.get(at) {
-                    Some(&byte) if is_whitespace(byte) => at += 1,
-                    Some(&byte) => break byte,
-                    None if expect == Expect::End => return Ok(()),
-                    None => return Err(JsonError::Syntax),
+            match (self.expect, self.byte()) {
+                (Expect::End, None) => return Ok(()),
+                (Expect::Value, Some(byte)) => self.skip_value(byte, &mut in_object)?,
+                (Expect::FirstItem, Some(byte)) if byte != b']' => {
+                    self.skip_value(byte, &mut in_object)?;
                 }
-            };
-            match (expect, byte) {
-                (Expect::Next, b',') => {
-                    expect = if in_object {
+                (Expect::Key | Expect::FirstKey, Some(b'"')) => self.skip_key()?,
+                (Expect::Next, Some(b',')) => {
+                    self.at += 1;
+                    self.expect = if in_object {
                         Expect::Key
                     } else {
                         Expect::Value
                     };
-                    at += 1;
                 }
-                (Expect::FirstItem, b']') | (Expect::FirstKey, b'}') => {
-                    (at, depth) = (at + 1, depth - 1);
-                    in_object = objects >> depth & 1 != 0;
-                    expect = after_value(depth);
+                (Expect::FirstItem, Some(b']')) | (Expect::FirstKey, Some(b'}')) => {
+                    in_object = self.leave();
                 }
-                (Expect::Next, b']' | b'}') if in_object == (byte == b'}') => {
-                    (at, depth) = (at + 1, depth - 1);
-                    in_object = objects >> depth & 1 != 0;
-                    expect = after_value(depth);
-                }
-                (Expect::Value | Expect::FirstItem, b'[' | b'{') => {
-                    if depth >= max_depth {
-                        return Err(JsonError::TooDeep);
-                    }
-                    (at, depth) = (at + 1, depth + 1);
-                    in_object = byte == b'{';
-                    (objects, expect) = if in_object {
-                        (objects | 1 << depth, Expect::FirstKey)
-                    } else {
-                        (objects & !(1 << depth), Expect::FirstItem)
-                    };
-                }
-                (Expect::Value | Expect::FirstItem, _) => {
-                    at = scalar_end(text, at, byte)?;
-                    expect = after_value(depth);
-                }
-                (Expect::Key | Expect::FirstKey, b'"') => {
-                    (at, _) = string_end(text, at + 1)?;
-                    at += 1;
-                    while text.get(at).is_some_and(|byte| is_whitespace(*byte)) {
-                        at += 1;
-                    }
-                    if text.get(at) != Some(&b':') {
-                        return Err(JsonError::Syntax);
-                    }
-                    (at, expect) = (at + 1, Expect::Value);
+                (Expect::Next, Some(byte)) if byte == if in_object { b'}' } else { b']' } => {
+                    in_object = self.leave();
                 }
                 _ => return Err(JsonError::Syntax),
             }
         }
+    }
+
+    #[inline(always)]
+    fn byte(&mut self) -> Option<u8> {
+        loop {
+            match self.text.get(self.at) {
+                Some(&byte) if is_whitespace(byte) => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn skip_value(&mut self, first: u8, in_object: &mut bool) -> Result<(), JsonError> {
+        if !matches!(first, b'[' | b'{') {
+            self.at = scalar_end(self.text, self.at, first)?;
+            self.after_value();
+            return Ok(());
+        }
+        if self.depth >= self.max_depth {
+            return Err(JsonError::TooDeep);
+        }
+        (self.at, self.depth) = (self.at + 1, self.depth + 1);
+        *in_object = first == b'{';
+        let bit = 1 << self.depth;
+        (self.objects, self.expect) = if *in_object {
+            (self.objects | bit, Expect::FirstKey)
+        } else {
+            (self.objects & !bit, Expect::FirstItem)
+        };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn skip_key(&mut self) -> Result<(), JsonError> {
+        let (end, _) = string_end(self.text, self.at + 1)?;
+        self.at = end + 1;
+        if self.byte() != Some(b':') {
+            return Err(JsonError::Syntax);
+        }
+        self.at += 1;
+        self.expect = Expect::Value;
+        Ok(())
+    }
+
+    /// Past the end of a container; says whether what it was in is an object.
+    #[inline(always)]
+    fn leave(&mut self) -> bool {
+        (self.at, self.depth) = (self.at + 1, self.depth - 1);
+        self.after_value();
+        self.in_object()
     }
 }
 
