@@ -25,12 +25,12 @@ pub use server::Tls;
 #[cfg(feature = "testing")]
 pub use server::testing;
 pub use server::{
-    Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
-    ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data, DecodeError,
-    DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending,
-    EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
-    FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, HandshakeDetails, IntoReply,
-    JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin,
+    Ack, AckError, AckFuture, ArgList, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler,
+    Config, ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data,
+    DecodeError, DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError,
+    Ending, EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError,
+    Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, HandshakeDetails,
+    IntoReply, JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin,
     OwnedMessage, Payload, Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State,
     Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };

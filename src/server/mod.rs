@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+mod arg_list;
 mod arguments;
 mod binary;
 mod broadcast;
@@ -44,6 +45,7 @@ pub mod testing;
 mod tls;
 mod websocket;
 
+pub use arg_list::ArgList;
 pub use arguments::{DecodeError, EncodeError};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
