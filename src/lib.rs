@@ -37,3 +37,4 @@ pub use server::{
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;
+pub use wire::parser::Parser;

@@ -13,10 +13,10 @@ use super::arguments::EncodeError;
 use super::binary::Payload;
 use super::emit::{self, EmitError};
 use super::shared::Shared;
-use crate::proto::websocket::Kind;
 use crate::shard::hall::{Hall, Outgoing, SocketKey, Target};
 use crate::shard::mail::{Broadcast as Parcel, Mail, Tally};
 use crate::shard::thread;
+use crate::wire::parser::Parser;
 
 /// A message to many sockets of one namespace, while its receivers are being chosen.
 ///
@@ -158,13 +158,14 @@ impl<'a> Broadcast<'a> {
     /// # }
     /// ```
     pub fn try_emit(self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
-        emit::with_event(self.namespace, event, None, &args, |body, attachments| {
-            self.send(Outgoing {
-                kind: Kind::Text,
-                body,
-                attachments,
-            });
-        })
+        emit::with_event(
+            self.parser(),
+            self.namespace,
+            event,
+            None,
+            &args,
+            |message| self.send(message),
+        )
     }
 
     /// Emits an event with arguments that came in and were never parsed.
@@ -176,12 +177,8 @@ impl<'a> Broadcast<'a> {
     /// }
     /// ```
     pub fn emit_raw(self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
-            self.send(Outgoing {
-                kind: Kind::Text,
-                body,
-                attachments,
-            });
+        let sent = emit::with_payload(self.parser(), self.namespace, event, payload, |message| {
+            self.send(message)
         });
         emit::or_log(event, sent);
     }
@@ -196,15 +193,8 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn emit_raw_counted(self, event: &str, payload: &Payload) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
-            count = self.send_counted(
-                Outgoing {
-                    kind: Kind::Text,
-                    body,
-                    attachments,
-                },
-                true,
-            );
+        let sent = emit::with_payload(self.parser(), self.namespace, event, payload, |message| {
+            count = self.send_counted(message, true)
         });
         emit::or_log(event, sent);
         count
@@ -221,18 +211,23 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn emit_counted(self, event: &str, args: impl Serialize) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_event(self.namespace, event, None, &args, |body, attachments| {
-            count = self.send_counted(
-                Outgoing {
-                    kind: Kind::Text,
-                    body,
-                    attachments,
-                },
-                true,
-            );
-        });
+        let sent = emit::with_event(
+            self.parser(),
+            self.namespace,
+            event,
+            None,
+            &args,
+            |message| count = self.send_counted(message, true),
+        );
         emit::or_log(event, sent);
         count
+    }
+
+    fn parser(&self) -> Parser {
+        match &self.origin {
+            Origin::Core(hall) => hall.parser(),
+            Origin::Handle(shared) => shared.settings.parser,
+        }
     }
 
     /// Hands an encoded message to its receivers.

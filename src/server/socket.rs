@@ -34,8 +34,8 @@ use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
 use crate::shard::hall::{Outgoing, SocketKey};
-use crate::wire::engine;
-use crate::wire::socket as packet;
+use crate::wire::parser::Parser;
+use crate::wire::socket::PacketType;
 
 /// A client's presence in one namespace: what handlers are given, and what they act on.
 ///
@@ -271,9 +271,13 @@ impl Socket {
     /// }
     /// ```
     pub fn emit_raw(&self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(&self.0.namespace, event, payload, |body, attachments| {
-            self.deliver(body, attachments, false);
-        });
+        let sent = emit::with_payload(
+            self.parser(),
+            &self.0.namespace,
+            event,
+            payload,
+            |message| _ = self.deliver(message, false),
+        );
         emit::or_log(event, sent);
     }
 
@@ -539,16 +543,31 @@ impl Socket {
 
     /// The DISCONNECT packet.
     pub(crate) fn say_disconnect(&self) {
-        let mut text = vec![engine::MESSAGE];
-        packet::encode_disconnect(&mut text, &self.0.namespace);
-        self.deliver(&text, &[], false);
+        let parser = self.parser();
+        let mut packet = Vec::new();
+        let encoded = parser.encode(&mut packet, PacketType::Disconnect, &self.0.namespace, b"");
+        debug_assert!(encoded.is_ok(), "it has no data");
+        let message = Outgoing {
+            kind: Kind::of(parser),
+            body: &packet,
+            attachments: &[],
+        };
+        self.deliver(message, false);
     }
 
     /// Answers event `id`. `list` is an argument list without brackets.
     pub(crate) fn acknowledge(&self, id: u64, list: &[u8], attachments: &[Bytes]) {
-        emit::with_ack(&self.0.namespace, id, list, attachments, |body| {
-            self.deliver(body, attachments, false);
-        });
+        let sent = emit::with_ack(
+            self.parser(),
+            &self.0.namespace,
+            id,
+            list,
+            attachments,
+            |message| _ = self.deliver(message, false),
+        );
+        if let Err(error) = sent {
+            log::error!("the answer to event {id} was not sent: {error}");
+        }
     }
 
     /// The handlers of this socket for an event; those for once are taken out.
@@ -629,12 +648,11 @@ impl Socket {
         self.listen(|own| own.events.entry(event.into()).or_default().push(handler));
     }
 
-    fn deliver(&self, body: &[u8], attachments: &[Bytes], volatile: bool) -> bool {
-        let message = Outgoing {
-            kind: Kind::Text,
-            body,
-            attachments,
-        };
+    fn parser(&self) -> Parser {
+        self.0.local.hall().parser()
+    }
+
+    fn deliver(&self, message: Outgoing<'_>, volatile: bool) -> bool {
         self.0.local.hall().deliver(self.0.key, message, volatile)
     }
 
@@ -645,9 +663,14 @@ impl Socket {
         args: &T,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        emit::with_event(&self.0.namespace, event, ack, args, |body, attachments| {
-            self.deliver(body, attachments, volatile);
-        })
+        emit::with_event(
+            self.parser(),
+            &self.0.namespace,
+            event,
+            ack,
+            args,
+            |message| _ = self.deliver(message, volatile),
+        )
     }
 
     fn ask<T: DeserializeOwned + 'static>(

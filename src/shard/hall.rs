@@ -25,11 +25,13 @@ use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
 use crate::room::{Change, JoinError, Rooms, ScopeId};
+use crate::wire::parser::Parser;
 
 /// A socket's (or a plain WebSocket's) place on its core. Stale keys resolve to nothing.
 pub(crate) type SocketKey = ConnKey;
 
-/// One encoded message: for a plain WebSocket the message itself, for Socket.IO the Engine.IO text with its attachments.
+/// One encoded message: for a plain WebSocket the message itself, for Socket.IO the Engine.IO text with its attachments, or a packet of
+/// the other parser, which is binary.
 #[derive(Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) kind: Kind,
@@ -98,6 +100,7 @@ pub(crate) struct Hall {
     in_turn: Cell<bool>,
     shard: Cell<Option<Waker>>,
     tasks: Cell<usize>,
+    parser: Cell<Parser>,
 }
 
 impl Hall {
@@ -119,7 +122,18 @@ impl Hall {
             in_turn: Cell::new(false),
             shard: Cell::new(None),
             tasks: Cell::new(0),
+            parser: Cell::default(),
         }
+    }
+
+    /// The form that the server's packets have, for whoever writes one.
+    pub(crate) fn parser(&self) -> Parser {
+        self.parser.get()
+    }
+
+    /// Once, before anything is said.
+    pub(crate) fn set_parser(&self, parser: Parser) {
+        self.parser.set(parser);
     }
 
     pub(crate) fn core(&self) -> usize {
