@@ -4,6 +4,7 @@ mod admission;
 mod departure;
 mod events;
 mod line;
+mod operations;
 mod plain;
 
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,7 @@ use line::Line;
 
 use super::counters::{CoreCounters, Count};
 use super::http;
+use super::listeners::{EventErrorKind, Listener};
 use super::namespace::Table;
 use super::route::Routes;
 use super::shared::Shared;
@@ -29,7 +31,7 @@ use crate::pages::Pages;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Door, Event, Knock, Verdict};
-use crate::shard::hall::{Hall, SocketKey};
+use crate::shard::hall::{Hall, SocketKey, Usher};
 use crate::shard::http::{Answering, Peer};
 use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
@@ -43,7 +45,7 @@ pub(crate) struct Local {
     lines: RefCell<HashMap<SocketKey, Line>>,
     /// What clients asked for and is not decided, or not carried out.
     asked: RefCell<Asked>,
-    acks: Cell<u64>,
+    listeners: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
     counters: Arc<CoreCounters>,
@@ -70,17 +72,20 @@ impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
         hall.set_parser(shared.settings.parser);
-        Rc::new_cyclic(|this| Local {
+        let local = Rc::new_cyclic(|this| Local {
             hall,
             counters: shared.counters.enter(),
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
             asked: RefCell::default(),
-            acks: Cell::new(0),
+            listeners: Cell::new(0),
             tables,
             this: this.clone(),
-        })
+        });
+        let usher: Weak<dyn Usher> = local.this.clone();
+        local.hall.set_usher(usher);
+        local
     }
 
     pub(crate) fn hall(&self) -> &Hall {
@@ -91,7 +96,7 @@ impl Local {
         &self.hall
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -130,11 +135,16 @@ impl Local {
         (taken, self.lines.borrow().len())
     }
 
-    /// Ids are unique on a core, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
+    /// Ids are unique on the server, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
     pub(crate) fn next_ack(&self) -> u64 {
-        let id = self.acks.get();
-        self.acks.set((id + 1) & ((1 << 53) - 1));
-        id
+        self.shared.next_packet_id(self.hall.core())
+    }
+
+    /// A name for a handler that is attached to a socket.
+    pub(crate) fn next_listener(&self) -> Listener {
+        let number = self.listeners.get();
+        self.listeners.set(number + 1);
+        Listener::new(self.hall.core(), number)
     }
 
     // ---- seats ----
@@ -238,8 +248,17 @@ impl Application for Rc<Local> {
     }
 
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]) {
+        if let Some(seated) = self.socket(socket)
+            && !seated.answered(id, args, attachments)
+        {
+            // Answers that nobody waits for are ignored (Socket.IO protocol: late and double ones).
+            self.hall.answered(socket, id, args, attachments);
+        }
+    }
+
+    fn violated(&self, socket: SocketKey, rule: &str) {
         if let Some(socket) = self.socket(socket) {
-            socket.answered(id, args, attachments);
+            socket.raise("", EventErrorKind::Protocol, &rule);
         }
     }
 

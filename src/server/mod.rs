@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 mod arg_list;
 mod arguments;
+mod asking;
 mod binary;
 mod broadcast;
 mod builder;
@@ -15,6 +16,7 @@ mod counters;
 mod details;
 mod emit;
 mod engine;
+mod everyone;
 mod extract;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -22,9 +24,12 @@ mod handler;
 mod http;
 #[cfg(feature = "tower")]
 mod inside;
+mod listeners;
 mod local;
 mod middleware;
 mod namespace;
+mod operators;
+mod remote;
 mod reply;
 mod route;
 mod shape;
@@ -48,6 +53,7 @@ mod websocket;
 
 pub use arg_list::ArgList;
 pub use arguments::{DecodeError, EncodeError};
+pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
@@ -64,8 +70,10 @@ pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
 #[cfg(feature = "tower")]
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
+pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
+pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
@@ -166,6 +174,19 @@ impl Server {
         self.shared.addresses().len()
     }
 
+    /// The value that [`Builder::state`] registered for `T`, for code that has no [`State`] parameter.
+    ///
+    /// ```
+    /// struct Words(Vec<String>);
+    /// # fn f(server: &ringhall::Server) {
+    /// let words = server.state::<Words>().map_or(0, |words| words.0.len());
+    /// # let _ = words;
+    /// # }
+    /// ```
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared.states.find()
+    }
+
     /// Emits an event to every socket of the main namespace, on all cores.
     ///
     /// ```
@@ -220,7 +241,16 @@ impl Server {
         self.everyone().local()
     }
 
-    fn everyone(&self) -> Broadcast<'_> {
+    /// Everybody in the main namespace.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// let everyone = server.everyone().except("muted");
+    /// everyone.emit("news", "dinner");
+    /// everyone.emit("news", "dessert");
+    /// # }
+    /// ```
+    pub fn everyone(&self) -> Broadcast<'_> {
         Broadcast::from_handle(&self.shared, &self.shared.root)
     }
 
@@ -249,10 +279,9 @@ impl Server {
     /// ```
     pub fn websockets(&self, path: &str) -> Option<WebSocketBroadcast<'_>> {
         let number = self.shared.routes.number_of(path)?;
-        Some(WebSocketBroadcast(Broadcast::from_handle(
-            &self.shared,
-            self.shared.routes.scope(number),
-        )))
+        let scope = self.shared.routes.scope(number);
+        let all = Broadcast::from_handle(&self.shared, scope).local();
+        Some(WebSocketBroadcast(all))
     }
 
     /// Begins a graceful shutdown and returns: the server stops listening, every socket is disconnected ("server

@@ -15,7 +15,6 @@ use smallvec::SmallVec;
 use super::line::{all, caught};
 use super::{Local, Seat};
 use crate::reactor::ConnKey;
-use crate::server::extract::ConnectContext;
 use crate::server::handler::{self, Outcome};
 use crate::server::middleware::{Passage, Rejection, Undecided};
 use crate::server::socket::Socket;
@@ -118,7 +117,7 @@ impl Local {
             if self.hall.standing_of(socket.key()) != Some(Standing::Pending) {
                 return Passed::Gone;
             }
-            let context = ConnectContext::new(socket, socket.auth_json());
+            let context = socket.connect_context();
             match task::guard(|| middleware(&context)) {
                 Some(Passage::Decided(Ok(()))) => {}
                 Some(Passage::Decided(Err(rejection))) => return Passed::Refused(rejection),
@@ -209,7 +208,7 @@ impl Local {
             self.asked.borrow_mut().remove(connection, key);
         }
         let run = || {
-            let context = ConnectContext::new(&socket, socket.auth_json());
+            let context = socket.connect_context();
             all(socket
                 .table()
                 .connection
