@@ -37,7 +37,9 @@ pub use server::{
     WebSocketRoute, WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
-pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
+pub use server::{
+    Concurrent, EventError, EventErrorKind, Headers, Listener, PacketMiddleware, concurrent,
+};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

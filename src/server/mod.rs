@@ -11,6 +11,7 @@ mod asking;
 mod binary;
 mod broadcast;
 mod builder;
+mod concurrent;
 mod config;
 mod counters;
 mod details;
@@ -57,6 +58,7 @@ pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
+pub use concurrent::{Concurrent, concurrent};
 pub use config::{Config, Transport};
 pub use counters::Counters;
 pub use details::HandshakeDetails;
@@ -64,7 +66,7 @@ pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
-    FromConnect, FromDisconnect, FromEvent, Session, State, TryData,
+    FromConnect, FromDisconnect, FromEvent, Headers, Session, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};

@@ -101,6 +101,8 @@ struct State {
     rooms: Rooms,
     turn: Turn,
     busy: Busy,
+    /// By connection slot: is it a session on polling?
+    polling: Busy,
     commands: Vec<Command>,
     outbox: Outbox<Mail>,
     ids: IdSource,
@@ -133,6 +135,7 @@ impl Hall {
             rooms,
             turn: Turn::default(),
             busy: Busy::default(),
+            polling: Busy::default(),
             commands: Vec::new(),
             outbox,
             ids: IdSource::new(core),
@@ -229,6 +232,19 @@ impl Hall {
             .seats
             .get(key)
             .map(|seat| seat.connection)
+    }
+
+    /// Is the session of this connection carried by polling?
+    pub(crate) fn is_polling(&self, connection: ConnKey) -> bool {
+        self.state.borrow().polling.is_set(connection.slot)
+    }
+
+    /// What carries the session of this connection from now on.
+    pub(crate) fn set_polling(&self, connection: ConnKey, polling: bool) {
+        self.state
+            .borrow_mut()
+            .polling
+            .set(connection.slot, polling);
     }
 
     pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<(), JoinError> {
