@@ -11,6 +11,7 @@ use super::handler::{
 };
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
+use super::rooms::RoomHandlers;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Default)]
@@ -22,6 +23,7 @@ pub(crate) struct SharedTable {
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
     pub(crate) listeners: SharedListeners,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
 }
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
@@ -33,6 +35,7 @@ pub(crate) struct Table {
     pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
     pub(crate) disconnect: Vec<LocalDisconnectHandler>,
     pub(crate) listeners: Listeners,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
 }
 
 impl SharedTable {
@@ -50,6 +53,7 @@ impl SharedTable {
             disconnecting: self.disconnecting.iter().map(|handler| handler()).collect(),
             disconnect: self.disconnect.iter().map(|handler| handler()).collect(),
             listeners: self.listeners.on_this_core(),
+            rooms: self.rooms.clone(),
         }
     }
 }
