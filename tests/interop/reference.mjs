@@ -107,6 +107,11 @@ function interop(socket) {
   socket.on('ask', (event, args, ms, ack) => {
     socket.timeout(ms).emit(event, ...args, (error, ...res) => ack({ error: error ? error.message : null, res }));
   });
+  socket.on('wander', async (number, ack) => {
+    await new Promise(setImmediate);
+    socket.emit('wandered', number);
+    ack?.(number);
+  });
   socket.on('burst-bin', (n, size) => {
     for (let i = 0; i < n; i += 1) socket.emit('burst-bin', i, Buffer.alloc(size, i & 255));
   });

@@ -9,7 +9,9 @@ export class Log {
   #steps = new Map();
   #names = new Map();
 
+  /** Numbers begin anew with each step. */
   note(step, observed) {
+    this.#names.clear();
     if (this.#steps.has(step)) throw new Error(`two steps are called "${step}"`);
     this.#steps.set(step, this.#plain(observed));
   }
@@ -20,7 +22,7 @@ export class Log {
 
   /** Ids of sockets and sessions become `<1>`, `<2>`, …, also within texts; binaries say that they are. */
   #plain(value) {
-    if (typeof value === 'string') return value.replace(/(?<![\w-])[\w-]{16}AA[\w-]{2}(?![\w-])|(?<![\w-])(?=[\w-]*[0-9A-Z])[\w-]{20}(?![\w-])/g, (name) => this.#numbered(name));
+    if (typeof value === 'string') return value.replace(/(?<![\w-])[\w-]{16}AA[\w-]{2}(?![\w-])|(?<![\w-])(?=[\w-]*[A-Z])[\w-]{20}(?![\w-])/g, (name) => this.#numbered(name));
     if (value instanceof Uint8Array || value instanceof ArrayBuffer) return `binary ${Buffer.from(value).toString('hex')}`;
     if (Array.isArray(value)) {
       const plain = value.map((element) => this.#plain(element));
@@ -28,6 +30,7 @@ export class Log {
       return value.every((element) => typeof element === 'string') && plain.some((element) => /^<\d+>$/.test(element)) ? plain.sort() : plain;
     }
     if (value === undefined) return 'undefined';
+    if (value instanceof Date) return `date ${value.toISOString()}`;
     if (value === null || typeof value !== 'object') return value;
     return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, this.#plain(member)]));
   }
@@ -84,15 +87,17 @@ export class Wire {
     for (const packet of packets) this.socket.send(packet);
   }
 
-  /** What came until the server had handled all that was sent, or ended the session. */
+  /** What came until the server had handled all that was sent, or ended the session. Twice, since Node lets clients in a little later. */
   async outcome() {
-    const fence = '99';
-    this.send(`42${fence}["echo-ack","fence"]`);
-    const past = async () => {
-      while (!this.end && !this.packets.includes(`43${fence}["fence"]`)) await new Promise((resolve) => { this.wake = resolve; });
-    };
-    await within(past(), 'the fence, or the end');
-    const came = this.packets.filter((packet) => packet !== `43${fence}["fence"]` && packet !== '2');
+    const fences = ['43990["fence"]', '43991["fence"]'];
+    for (const fence of fences) {
+      this.send(fence.replace('43', '42').replace('[', '["echo-ack",'));
+      const past = async () => {
+        while (!this.end && !this.packets.includes(fence)) await new Promise((resolve) => { this.wake = resolve; });
+      };
+      await within(past(), 'the fence, or the end');
+    }
+    const came = this.packets.filter((packet) => !fences.includes(packet) && packet !== '2');
     return this.end ? [...came, this.end] : came;
   }
 }
@@ -116,8 +121,20 @@ export class Poll {
     return [status, answer];
   }
 
-  async get(query = {}) {
-    const { status, body } = await poll(this.url, { query: { sid: this.sid, ...query } });
+  async get() {
+    const { status, body } = await poll(this.url, { query: { sid: this.sid } });
     return [status, body];
+  }
+
+  /** The packets of as many polls as it takes until the server has handled what was posted before, or how it ended. */
+  async drained() {
+    await this.post('4299["echo-ack","fence"]');
+    const packets = [];
+    for (;;) {
+      const [status, body] = await this.get();
+      if (status !== 200) return [...packets, [status, body]];
+      packets.push(...body.split('\x1e'));
+      if (packets.includes('4399["fence"]')) return packets.filter((packet) => packet !== '4399["fence"]');
+    }
   }
 }
