@@ -20,6 +20,7 @@ const { values: options } = parseArgs({
     'ping-interval': { type: 'string', default: '25000' },
     'ping-timeout': { type: 'string', default: '20000' },
     'allow-eio3': { type: 'boolean', default: false },
+    recovery: { type: 'string' },
     parser: { type: 'string', default: 'default' },
   },
 });
@@ -36,7 +37,8 @@ const sessions = {
   pingTimeout: Number(options['ping-timeout']),
   allowEIO3: options['allow-eio3'],
 };
-const io = new Server(web, { ...sessions, ...(options.parser === 'msgpack' && { parser: msgpack }) });
+const recovery = options.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(options.recovery) } };
+const io = new Server(web, { ...sessions, ...recovery, ...(options.parser === 'msgpack' && { parser: msgpack }) });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
