@@ -7,12 +7,14 @@
 //! socket.emit("later", 500, (answer) => console.log(answer));
 //! socket.on("your name?", (answer) => answer("Ada"));
 //! await socket.emitWithAck("greet");                        // "Hello, Ada!"
+//! socket.on("vote", (question, answer) => answer(true));
+//! await socket.emitWithAck("ask all", "Dinner?");           // { yes: 2, no: 0, missing: false }
 //! ```
 
 use std::time::Duration;
 
 use clap::Parser;
-use ringhall::{Ack, AckError, Data, Server, Socket};
+use ringhall::{Ack, AckError, Answers, Data, Server, Socket};
 
 #[derive(Parser)]
 struct Options {
@@ -36,6 +38,7 @@ fn main() -> ringhall::Result<()> {
         })
         .on("later", later)
         .on("greet", greet)
+        .on("ask all", ask_all)
         .start()?;
     for address in server.local_addrs() {
         println!("listening on http://{address}");
@@ -59,4 +62,24 @@ async fn greet(socket: Socket) -> String {
         Err(AckError::TimedOut) => "Hello, whoever you are!".to_owned(),
         Err(error) => format!("Hello! ({error})"),
     }
+}
+
+#[derive(serde::Serialize)]
+struct Votes {
+    yes: usize,
+    no: usize,
+    /// Whether somebody did not answer in time.
+    missing: bool,
+}
+
+/// Asks everybody, on all cores, and takes what has come when the time is up.
+async fn ask_all(socket: Socket, Data(question): Data<String>) -> Data<Votes> {
+    let asking = socket.everyone().timeout(Duration::from_secs(2));
+    let Answers { answers, error, .. } = asking.emit_with_ack::<bool>("vote", question).await;
+    let yes = answers.iter().filter(|vote| **vote).count();
+    Data(Votes {
+        yes,
+        no: answers.len() - yes,
+        missing: error.is_some(),
+    })
 }

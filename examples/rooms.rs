@@ -6,6 +6,8 @@
 //! socket.on("said", (room, text) => console.log(room, text));
 //! await socket.emitWithAck("join", "kitchen");              // [its id, "kitchen"]
 //! socket.emit("say", ["kitchen", "garden"], "dinner!");     // to both, and to whoever is in both once
+//! await socket.emitWithAck("who", "kitchen");               // the ids of who is there
+//! socket.emit("call", "kitchen", "garden");                 // all who are there go to the garden
 //! socket.emit("say but", "kitchen", "guess what");          // to all who are not there
 //! ```
 
@@ -40,6 +42,17 @@ fn main() -> ringhall::Result<()> {
             "say but",
             |socket: Socket, Data((room, text)): Data<(String, String)>| {
                 socket.except(&room).emit("said", ((), text));
+            },
+        )
+        .on("who", async |server: Server, Data(room): Data<String>| {
+            let there = server.in_(&room).fetch_sockets().await;
+            Vec::from_iter(there.iter().map(|socket| socket.id().to_owned()))
+        })
+        .on(
+            "call",
+            |server: Server, Data((from, to)): Data<(String, String)>| {
+                server.in_(&from).sockets_join(&to);
+                server.in_(&to).emit("called", (&from, &to));
             },
         )
         // The room of a socket's own id is how one client is addressed.

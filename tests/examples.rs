@@ -80,6 +80,18 @@ fn acks_go_both_ways() {
     ada.send(&format!(r#"43{id}["Ada"]"#));
     assert_eq!(ada.read(), r#"435["Hello, Ada!"]"#);
     assert_eq!(ada.read(), r#"434["now"]"#);
+
+    let mut ben = Client::socket_io(&acks, "");
+    ada.send(r#"426["ask all","Dinner?"]"#);
+    for (socket, vote) in [(&mut ada, "true"), (&mut ben, "false")] {
+        let question = socket.read();
+        let id = question
+            .strip_prefix("42")
+            .and_then(|rest| rest.strip_suffix(r#"["vote","Dinner?"]"#))
+            .unwrap_or_else(|| panic!("{question}"));
+        socket.send(&format!("43{id}[{vote}]"));
+    }
+    assert_eq!(ada.read(), r#"436[{"yes":1,"no":1,"missing":false}]"#);
 }
 
 #[test]
@@ -111,12 +123,16 @@ fn rooms_are_joined_left_and_addressed() {
         ada.read(),
         format!(r#"42["whispered","{}","psst"]"#, eve.id)
     );
+    eve.send(r#"422["who","garden"]"#);
+    assert_eq!(eve.read(), format!(r#"432[["{}"]]"#, ben.id));
+    eve.send(r#"42["call","kitchen","hall"]"#);
+    assert_eq!(ada.read(), r#"42["called","kitchen","hall"]"#);
     ben.send("41");
     let gone = format!(r#"42["left","kitchen","{}"]"#, ben.id);
     assert_eq!(ada.read(), gone);
-    let nobody = format!(r#"422["whisper","{}","psst"]"#, ben.id);
+    let nobody = format!(r#"423["whisper","{}","psst"]"#, ben.id);
     eve.send(&nobody);
-    assert_eq!(eve.read(), "432[false]");
+    assert_eq!(eve.read(), "433[false]");
 }
 
 #[test]
