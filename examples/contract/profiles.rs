@@ -89,6 +89,7 @@ fn alt(default: Config) -> Config {
         path: "/rt".to_owned(),
         serve_client: false,
         allow_upgrades: false,
+        cleanup_empty_child_namespaces: true,
         ..default
     }
 }

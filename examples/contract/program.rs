@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use ringhall::{
-    Builder, Config, Forbidden, Handshake, Namespace, Rejection, Server, Session, Socket,
+    Builder, Config, Forbidden, Handshake, Namespace, NamespaceRequest, Rejection, Server, Session,
+    Socket,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -49,14 +50,10 @@ fn namespaces(builder: Builder) -> Builder {
         .namespace("/mw", |ordered| {
             (1..=3).fold(standard(ordered), append_in_turn)
         })
-        .namespaces(
-            |name| {
-                name.strip_prefix("/dyn-")
-                    .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-            },
-            |by_pattern| standard(by_pattern).middleware(deny_whoever_wants_it),
-        )
-        .namespaces(|name| name.starts_with("/fn-"), standard)
+        .namespaces("^/dyn-[0-9]+$", |by_pattern| {
+            standard(by_pattern).middleware(deny_whoever_wants_it)
+        })
+        .namespaces(is_allowed, standard)
 }
 
 /// What the middleware of `/` has seen.
@@ -112,6 +109,19 @@ fn deny_whoever_wants_it(socket: Socket) -> Result<(), &'static str> {
         Ok(Wish { deny }) if is_truthy(&deny) => Err("denied"),
         _ => Ok(()),
     }
+}
+
+/// Names that begin with `/fn-`, for who says that they are allowed.
+async fn is_allowed(request: NamespaceRequest) -> bool {
+    #[derive(Deserialize)]
+    struct Claim {
+        #[serde(default)]
+        allow: serde_json::Value,
+    }
+    request.name().starts_with("/fn-")
+        && request
+            .auth::<Claim>()
+            .is_ok_and(|Claim { allow }| is_truthy(&allow))
 }
 
 /// As JavaScript sees it.

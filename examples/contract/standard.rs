@@ -178,10 +178,7 @@ fn rooms(namespace: Namespace) -> Namespace {
             sorted_rooms(&socket)
         })
         .on("rooms", |socket: Socket| sorted_rooms(&socket))
-        .on("namespaces", |socket: Socket| {
-            let _ = socket;
-            Vec::<String>::new()
-        })
+        .on("namespaces", |socket: Socket| socket.server().namespaces())
 }
 
 pub(super) fn sorted_rooms(socket: &Socket) -> Vec<String> {
