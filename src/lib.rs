@@ -21,21 +21,23 @@ mod tls;
 mod wire;
 
 pub use error::{Error, Result};
+pub use server::ArgList;
 #[cfg(feature = "tls")]
 pub use server::Tls;
+pub use server::adapter;
 #[cfg(feature = "testing")]
 pub use server::testing;
 pub use server::{
-    Ack, AckError, AckFuture, Answers, ArgList, Auth, Binary, Broadcast, BroadcastAcks, Builder,
-    CloseFrame, CloseHandler, Config, ConnectContext, ConnectHandler, ConnectionError, Cookie,
-    Cors, Counters, Data, DecodeError, DisconnectContext, DisconnectHandler, DisconnectReason,
-    EmitError, EncodeError, Ending, EngineRoute, EngineSocket, EventContext, EventHandler,
-    EventName, ExtractError, FetchSockets, Forbidden, FromConnect, FromDisconnect, FromEvent,
-    HandlerError, Handshake, HandshakeDetails, IntoReply, IntoRooms, JoinError, Message,
-    MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload,
-    Priority, Receivers, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server,
-    Session, Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast,
-    WebSocketRoute, WithTimeout, spawn,
+    Ack, AckError, AckFuture, Answers, Auth, Binary, Broadcast, BroadcastAcks, Builder, CloseFrame,
+    CloseHandler, Config, ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters,
+    Data, DecodeError, DisconnectContext, DisconnectHandler, DisconnectReason, EmitError,
+    EncodeError, Ending, EngineRoute, EngineSocket, EventContext, EventHandler, EventName,
+    ExtractError, FetchSockets, Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError,
+    Handshake, HandshakeDetails, IntoReply, IntoRooms, JoinError, Message, MessageHandler,
+    Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload, Priority, Receivers,
+    RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server, ServerEvent, Session,
+    Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
 pub use server::{
