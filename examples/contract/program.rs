@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use ringhall::{
-    Builder, Config, Forbidden, Handshake, Namespace, NamespaceRequest, Rejection, Server, Session,
-    Socket,
+    Builder, Config, Forbidden, Handshake, Namespace, NamespaceRequest, Rejection, Server,
+    ServerEvent, Session, Socket,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -26,7 +26,8 @@ pub(super) fn contract(config: Config) -> Builder {
         })
         .response_headers(|_, headers| {
             headers.insert("x-every", HeaderValue::from_static("1"));
-        });
+        })
+        .on_server_event("cluster-event", cluster_event);
     namespaces(builder)
 }
 
@@ -135,6 +136,20 @@ fn is_truthy(value: &serde_json::Value) -> bool {
     }
 }
 
+/// What another server of the cluster says.
+fn cluster_event(event: ServerEvent) {
+    let Ok(value) = event.data::<serde_json::Value>() else {
+        return;
+    };
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    if let Some(profile) = event.server().state::<Profile>() {
+        profile.heard(value);
+    }
+    event.reply(format!("re:{text}"));
+}
+
 /// What the servers of one profile remember, on whatever core it happened.
 #[derive(Default)]
 pub(super) struct Profile {
@@ -163,6 +178,14 @@ impl Profile {
     pub(super) fn log_of(&self, id: &str) -> Vec<Entry> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.get(id).cloned().unwrap_or_default()
+    }
+
+    fn heard(&self, value: serde_json::Value) {
+        let mut log = self
+            .cluster_log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        log.push(value);
     }
 
     pub(super) fn cluster_log(&self) -> Vec<serde_json::Value> {

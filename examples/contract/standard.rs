@@ -322,10 +322,21 @@ fn cluster(namespace: Namespace) -> Namespace {
             "sse",
             concurrent(
                 async |socket: Socket, Data((event, args, with_ack)): Data<Spec>| {
-                    let _ = (socket, event, args, with_ack);
+                    let server = socket.server();
+                    if !with_ack {
+                        server.server_side_emit(&event, args);
+                        return Data(Responses {
+                            error: None,
+                            responses: Vec::new(),
+                        });
+                    }
+                    let responses = server
+                        .server_side_emit_with_ack::<serde_json::Value>(&event, args)
+                        .await;
+                    let missing = (!responses.is_complete()).then_some(responses.missing);
                     Data(Responses {
-                        error: None,
-                        responses: vec![],
+                        error: missing.map(|missing| format!("{missing} servers did not answer")),
+                        responses: responses.values,
                     })
                 },
             ),
