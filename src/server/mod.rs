@@ -351,6 +351,18 @@ impl NamespaceHandle {
         &self.name
     }
 
+    /// The server that it is of.
+    ///
+    /// ```
+    /// use ringhall::{NamespaceHandle, Server};
+    /// let builder = Server::builder()
+    ///     .on_new_namespace(|namespace: &NamespaceHandle| namespace.server().emit("opened", namespace.name()));
+    /// # let _ = builder;
+    /// ```
+    pub fn server(&self) -> Server {
+        Server::of_shared(&self.shared)
+    }
+
     /// Emits an event to everybody in the namespace.
     pub fn emit(&self, event: &str, args: impl serde::Serialize) {
         self.everyone().emit(event, args);
