@@ -5,6 +5,8 @@
 //! cargo run --example interop -- --listen 127.0.0.1:3000
 //! ```
 
+mod operators;
+
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io;
@@ -28,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .config(options.config)
         .state(Log::default());
     for name in ["/", "/chat", "/other"] {
-        builder = builder.namespace(name, program);
+        builder = builder.namespace(name, |namespace| operators::install(program(namespace)));
     }
     if options.port != Port::Ringhall {
         return inside_axum(builder.start_embedded()?, &options.listen, options.port);
