@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+pub mod guide;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
@@ -39,6 +40,7 @@ pub use server::{Admission, Middleware, Rejection};
 pub use server::{
     Concurrent, EventError, EventErrorKind, Headers, Listener, PacketMiddleware, concurrent,
 };
+pub use server::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

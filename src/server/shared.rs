@@ -6,7 +6,7 @@ use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
 use super::http::script::Scripts;
-use super::namespace::Namespaces;
+use super::namespace::known::Namespaces;
 use super::operators::{Elsewhere, PacketIds};
 use super::rooms::Ledger;
 use super::route::Routes;
