@@ -23,6 +23,7 @@ mod wire;
 pub use error::{Error, Result};
 #[cfg(feature = "tls")]
 pub use server::Tls;
+pub use server::adapter;
 #[cfg(feature = "testing")]
 pub use server::testing;
 pub use server::{
@@ -33,8 +34,9 @@ pub use server::{
     ExtractError, FetchSockets, Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError,
     Handshake, HandshakeDetails, IntoReply, IntoRooms, JoinError, Message, MessageHandler,
     Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload, Priority, Receivers,
-    RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server, Session, Socket, SocketId,
-    State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
+    RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server, ServerEvent, Session,
+    Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
 pub use server::{

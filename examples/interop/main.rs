@@ -5,6 +5,7 @@
 //! cargo run --example interop -- --listen 127.0.0.1:3000
 //! ```
 
+mod events;
 mod operators;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for name in ["/", "/chat", "/other"] {
         builder = builder.namespace(name, |namespace| operators::install(program(namespace)));
     }
+    builder = builder.namespace("/events", events::describe);
     if options.port != Port::Ringhall {
         return inside_axum(builder.start_embedded()?, &options.listen, options.port);
     }

@@ -18,6 +18,7 @@ use super::handler::{
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
 use super::rooms::RoomHandlers;
+use super::server_events::ServerHandlers;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Clone, Default)]
@@ -99,6 +100,7 @@ impl SharedTable {
 #[derive(Default)]
 pub struct Namespace {
     pub(crate) table: SharedTable,
+    pub(crate) server_events: ServerHandlers,
     family: Option<String>,
 }
 

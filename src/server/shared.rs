@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::cluster::Cluster;
 use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     pub(crate) counters: AllCounters,
+    pub(crate) cluster: Cluster,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
@@ -81,6 +83,7 @@ impl Shared {
             served,
             root,
             counters: AllCounters::default(),
+            cluster: Cluster::default(),
             addresses,
             cores,
             clock: OnceLock::new(),
@@ -125,7 +128,6 @@ impl Shared {
     }
 
     /// Once, before the server runs, if it is part of a cluster.
-    #[allow(dead_code, reason = "there is no cluster yet")]
     pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
         let first = self.elsewhere.set(elsewhere).is_ok();
         debug_assert!(first, "a server is part of one cluster");

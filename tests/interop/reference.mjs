@@ -10,6 +10,7 @@ import * as engine from 'engine.io';
 import { Server } from 'socket.io';
 import msgpack from 'socket.io-msgpack-parser';
 import { WebSocketServer } from 'ws';
+import { events } from './reference-events.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -177,6 +178,7 @@ if (options.program === 'lobby') {
       operators(socket, happened);
     });
   }
+  events(io.of('/events'));
 }
 
 function shutDown() {

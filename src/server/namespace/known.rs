@@ -200,7 +200,7 @@ impl Kin {
 }
 
 /// As in Node: `of("x")` is `of("/x")`, and `of("")` is `of("/")`.
-fn normal_name(name: &str) -> Arc<str> {
+pub(crate) fn normal_name(name: &str) -> Arc<str> {
     if name.starts_with('/') {
         name.into()
     } else {
