@@ -166,6 +166,12 @@ impl Client {
             return self.violate(Violation::AttachmentDue);
         }
         self.release();
+        if let Some(event) = socket::find_plain(text, &limits.packet)
+            && let Some(State::Joined(socket)) = self.state_of(socket::MAIN_NAMESPACE)
+        {
+            let payload = text.get_mut(event.payload..).unwrap_or_default();
+            return deliver(socket, Some(event.name), event.id, payload, &[]);
+        }
         match socket::decode(text, &limits.packet) {
             Ok(packet) => self.handle_packet(limits, packet, &[]),
             Err(error) => self.violate(Violation::Packet(error)),
@@ -201,7 +207,7 @@ impl Client {
         {
             (packet.namespace, query) = (name, behind);
         }
-        let state = self.find(packet.namespace).map(|presence| presence.state);
+        let state = self.state_of(packet.namespace);
         match (packet.kind, state) {
             (PacketType::ConnectError, _) => self.violate(Violation::ConnectError),
             (PacketType::Connect, None | Some(State::PutOut)) => self.ask(limits, packet, query),
@@ -341,6 +347,11 @@ impl Client {
     pub(crate) fn pinned_bytes(&self) -> usize {
         let table = self.presences.capacity() * size_of::<Presence>();
         table + self.binary.as_ref().map_or(0, |packet| packet.bytes)
+    }
+
+    #[inline]
+    fn state_of(&self, namespace: &str) -> Option<State> {
+        self.find(namespace).map(|presence| presence.state)
     }
 
     fn find(&self, namespace: &str) -> Option<&Presence> {

@@ -15,8 +15,11 @@ use super::json::{
     self, JsonError, Quoted, Reader, Token, Unescaped, is_whitespace, write_decimal,
 };
 
+mod plain;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use plain::find_plain;
 
 /// The namespace that a packet without one belongs to. It is never written.
 pub(crate) const MAIN_NAMESPACE: &str = "/";
@@ -255,6 +258,7 @@ impl Head {
 
 /// The number written in the digits at `at`, or `None` when there are none; `error` as soon as it is above `max`. `at` moves behind
 /// the digits.
+#[inline]
 fn digits(
     text: &[u8],
     at: &mut usize,
@@ -380,6 +384,7 @@ fn event_name(reader: &mut Reader<'_>) -> Result<NameAt, PacketError> {
 }
 
 /// `behind` is where the name's token ends, `quotes` how many quotes that end has.
+#[inline]
 fn checked_name(name: Quoted<'_>, quotes: usize, behind: usize) -> Result<NameAt, PacketError> {
     if is_reserved_name(&name) {
         return Err(PacketError::ReservedEvent);

@@ -11,14 +11,14 @@ impl Reader<'_> {
         // All in one place, so that the state is in registers.
         let mut in_object = self.in_object();
         loop {
-            match (self.expect, self.byte()) {
-                (Expect::End, None) => return Ok(()),
-                (Expect::Value, Some(byte)) => self.skip_value(byte, &mut in_object)?,
-                (Expect::FirstItem, Some(byte)) if byte != b']' => {
-                    self.skip_value(byte, &mut in_object)?;
-                }
-                (Expect::Key | Expect::FirstKey, Some(b'"')) => self.skip_key()?,
-                (Expect::Next, Some(b',')) => {
+            let Some(byte) = self.byte() else {
+                return match self.expect {
+                    Expect::End => Ok(()),
+                    _ => Err(JsonError::Syntax),
+                };
+            };
+            match self.expect {
+                Expect::Next if byte == b',' => {
                     self.at += 1;
                     self.expect = if in_object {
                         Expect::Key
@@ -26,12 +26,13 @@ impl Reader<'_> {
                         Expect::Value
                     };
                 }
-                (Expect::FirstItem, Some(b']')) | (Expect::FirstKey, Some(b'}')) => {
+                Expect::Next if byte == if in_object { b'}' } else { b']' } => {
                     in_object = self.leave();
                 }
-                (Expect::Next, Some(byte)) if byte == if in_object { b'}' } else { b']' } => {
-                    in_object = self.leave();
-                }
+                Expect::FirstKey if byte == b'}' => in_object = self.leave(),
+                Expect::FirstItem if byte == b']' => in_object = self.leave(),
+                Expect::Key | Expect::FirstKey if byte == b'"' => self.skip_key()?,
+                Expect::Value | Expect::FirstItem => self.skip_value(byte, &mut in_object)?,
                 _ => return Err(JsonError::Syntax),
             }
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::wire::json::tests::{Random, for_each_seed};
 
 mod malformed;
+mod plain;
 
 const LIMITS: Limits = Limits {
     max_attachments: 10,
