@@ -21,6 +21,7 @@ const { values: options } = parseArgs({
     'ping-interval': { type: 'string', default: '25000' },
     'ping-timeout': { type: 'string', default: '20000' },
     'allow-eio3': { type: 'boolean', default: false },
+    recovery: { type: 'string' },
     parser: { type: 'string', default: 'default' },
   },
 });
@@ -37,7 +38,8 @@ const sessions = {
   pingTimeout: Number(options['ping-timeout']),
   allowEIO3: options['allow-eio3'],
 };
-const io = new Server(web, { ...sessions, ...(options.parser === 'msgpack' && { parser: msgpack }) });
+const recovery = options.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(options.recovery) } };
+const io = new Server(web, { ...sessions, ...recovery, ...(options.parser === 'msgpack' && { parser: msgpack }) });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
@@ -107,6 +109,11 @@ function interop(socket) {
   socket.on('echo-ack', (...args) => takeAck(args)?.(...args));
   socket.on('ask', (event, args, ms, ack) => {
     socket.timeout(ms).emit(event, ...args, (error, ...res) => ack({ error: error ? error.message : null, res }));
+  });
+  socket.on('wander', async (number, ack) => {
+    await new Promise(setImmediate);
+    socket.emit('wandered', number);
+    ack?.(number);
   });
   socket.on('burst-bin', (n, size) => {
     for (let i = 0; i < n; i += 1) socket.emit('burst-bin', i, Buffer.alloc(size, i & 255));
