@@ -49,6 +49,8 @@ pub(crate) struct Engine {
     handshake: Rc<Handshake>,
     /// The client's sockets; the client machine knows them by their index here. Without Socket.IO there is one.
     sockets: SmallVec<[Option<SocketKey>; 1]>,
+    /// Its opening was counted, its end not yet.
+    is_counted: bool,
 }
 
 enum Carrier {
@@ -111,6 +113,7 @@ impl Engine {
             },
             handshake: Rc::new(opening.handshake),
             sockets: SmallVec::new(),
+            is_counted: false,
         }))
     }
 
@@ -139,6 +142,8 @@ impl Engine {
 
     /// The open packet is marked: tells whoever is above.
     fn opened<A: Application>(&mut self, key: ConnKey, above: &Above, cx: &Context<'_, A>) {
+        self.is_counted = true;
+        cx.hall.traffic().session_opened();
         match above {
             Above::SocketIo if self.revision == Revision::V3 => {
                 // Engine.IO 3: every client is in the main namespace from the start.
@@ -308,6 +313,9 @@ impl Engine {
         reason: DisconnectReason,
         cx: &Context<'_, A>,
     ) {
+        if std::mem::take(&mut self.is_counted) {
+            cx.hall.traffic().session_closed(reason);
+        }
         for socket in std::mem::take(&mut self.sockets).into_iter().flatten() {
             match self.upper {
                 Upper::SocketIo(_) => cx.app.disconnected(socket, reason),

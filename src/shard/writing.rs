@@ -88,6 +88,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let mut failed: Vec<ConnKey> = Vec::new();
         let mut full: Vec<ConnKey> = Vec::new();
         let mut polled: Vec<ConnKey> = Vec::new();
+        let (mut packets, mut bytes) = (0, 0);
         hall.with_turn(|turn, busy| {
             while let Some(marked) = turn.take_marked() {
                 let slot = marked.connection;
@@ -96,6 +97,13 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 };
                 if !connection.may_say() {
                     continue;
+                }
+                if connection.is_engine() {
+                    // A heartbeat, a head of two bytes with a digit behind it, is no packet that anybody wants counted.
+                    for piece in turn.pieces(marked).filter(|piece| piece.bytes().len() > 3) {
+                        packets += 1;
+                        bytes += piece.bytes().len() as u64;
+                    }
                 }
                 let idle = connection.descriptor.filter(|_| !connection.send_submitted);
                 let Some(descriptor) = idle else {
@@ -133,6 +141,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             turn.clear();
         });
+        hall.traffic().went_out(packets, bytes);
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
         }

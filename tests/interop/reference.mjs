@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { parseArgs } from 'node:util';
+import { instrument } from '@socket.io/admin-ui';
 import * as engine from 'engine.io';
 import { Server } from 'socket.io';
 import { WebSocketServer } from 'ws';
@@ -19,6 +20,8 @@ const { values: options } = parseArgs({
     'ping-interval': { type: 'string', default: '25000' },
     'ping-timeout': { type: 'string', default: '20000' },
     'allow-eio3': { type: 'boolean', default: false },
+    production: { type: 'boolean', default: false },
+    readonly: { type: 'boolean', default: false },
   },
 });
 
@@ -34,7 +37,8 @@ const sessions = {
   pingTimeout: Number(options['ping-timeout']),
   allowEIO3: options['allow-eio3'],
 };
-const io = new Server(web, sessions);
+const cors = options.program === 'admin' ? { cors: { origin: true, credentials: true } } : {};
+const io = new Server(web, { ...sessions, ...cors });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
@@ -114,7 +118,22 @@ function interop(socket) {
   socket.on('log', (id, ack) => ack(log.get(id) ?? []));
 }
 
-if (options.program === 'lobby') {
+// examples/admin.rs
+function watched(socket) {
+  rooms(socket);
+  socket.on('hello', (ack) => ack('hello'));
+  socket.on('say', (...args) => socket.emit('said', ...args));
+  socket.on('set-data', (data, ack) => { Object.assign(socket.data, data); ack?.(); });
+}
+
+if (options.program === 'admin') {
+  for (const name of ['/', '/chat']) io.of(name).on('connection', watched);
+  instrument(io, {
+    auth: { type: 'basic', username: 'admin', password: '$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS' },
+    mode: options.production ? 'production' : 'development',
+    readonly: options.readonly,
+  });
+} else if (options.program === 'lobby') {
   io.of('/').on('connection', lobby);
   io.of((name, auth, next) => next(null, true)).on('connection', lobby);
 } else {

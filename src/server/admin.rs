@@ -1,0 +1,223 @@
+//! The server's side of the Socket.IO Admin UI.
+//!
+//! The UI is a client in a namespace of its own. What it is shown comes from two sources: every namespace is *instrumented* when the server is
+//! described, with handlers as any program could register them ([`instrument`]), and one thread looks at the cores' counters once a
+//! second as long as anybody watches ([`stats`]). Without [`Builder::admin`](crate::Builder::admin) none of it exists.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod gate;
+mod instrument;
+mod stats;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::namespace::Namespace;
+use super::Server;
+use crate::{Error, Result};
+
+use gate::Gate;
+
+/// Access for the [Socket.IO Admin UI](https://socket.io/docs/v4/admin-ui/): the hosted one at <https://admin.socket.io>, or the static files of
+/// npm's `@socket.io/admin-ui`, served from anywhere. See [`Builder::admin`](crate::Builder::admin).
+///
+/// The UI is a client in the namespace `/admin`. A page of another origin, such as the hosted UI's, must be allowed by
+/// [`Config::cors`](crate::Config::cors), with credentials.
+///
+/// In development mode, the default, the UI sees every socket, room and event as it happens: that costs a message for each, to every
+/// admin that is connected, and something for every event even when none is. In [production](AdminUi::production) it sees numbers alone, once every two
+/// seconds, and what they cost does not depend on how many sockets there are.
+///
+/// ```
+/// use ringhall::{AdminUi, Config, Cors, Server};
+///
+/// // The hash of the password "changeit", as `htpasswd -nbB` or any other tool for bcrypt makes it.
+/// let hash = "$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS";
+/// let config = Config {
+///     cors: Some(Cors::origins(["https://admin.socket.io"]).credentials(true)),
+///     ..Config::default()
+/// };
+/// let server = Server::builder()
+///     .config(config)
+///     .admin(AdminUi::basic("admin", hash));
+/// # let _ = server;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is given to a builder"]
+pub struct AdminUi {
+    namespace: String,
+    credentials: Option<(String, String)>,
+    is_readonly: bool,
+    is_production: bool,
+    server_id: Option<String>,
+}
+
+impl AdminUi {
+    /// For who knows this name and the password of which this is the bcrypt hash. At most two passwords are checked at a time, off
+    /// the cores; who finds 32 others waiting is refused.
+    ///
+    /// ```
+    /// let admin = ringhall::AdminUi::basic("admin", "$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS");
+    /// # let _ = admin;
+    /// ```
+    pub fn basic(username: impl Into<String>, bcrypt_hash: impl Into<String>) -> Self {
+        Self::new(Some((username.into(), bcrypt_hash.into())))
+    }
+
+    /// For everybody who reaches the server: on your own machine.
+    ///
+    /// ```
+    /// let admin = ringhall::AdminUi::without_auth();
+    /// # let _ = admin;
+    /// ```
+    pub fn without_auth() -> Self {
+        Self::new(None)
+    }
+
+    fn new(credentials: Option<(String, String)>) -> Self {
+        AdminUi {
+            namespace: "/admin".to_owned(),
+            credentials,
+            is_readonly: false,
+            is_production: false,
+            server_id: None,
+        }
+    }
+
+    /// Another namespace than `/admin`.
+    ///
+    /// ```
+    /// let admin = ringhall::AdminUi::without_auth().namespace("/control");
+    /// # let _ = admin;
+    /// ```
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.namespace = name.into();
+        self
+    }
+
+    /// Numbers alone: no sockets, rooms and events.
+    ///
+    /// ```
+    /// let admin = ringhall::AdminUi::without_auth().production();
+    /// # let _ = admin;
+    /// ```
+    pub fn production(mut self) -> Self {
+        self.is_production = true;
+        self
+    }
+
+    /// The UI may look, and do nothing: no emits, joins, leaves, disconnections.
+    ///
+    /// ```
+    /// let admin = ringhall::AdminUi::without_auth().readonly();
+    /// # let _ = admin;
+    /// ```
+    pub fn readonly(mut self) -> Self {
+        self.is_readonly = true;
+        self
+    }
+
+    /// The name of this server in the UI, instead of its host's. In a cluster each needs another.
+    ///
+    /// ```
+    /// let admin = ringhall::AdminUi::without_auth().server_id("fra-1");
+    /// # let _ = admin;
+    /// ```
+    pub fn server_id(mut self, id: impl Into<String>) -> Self {
+        self.server_id = Some(id.into());
+        self
+    }
+
+    /// Instruments a server that is being described: `namespaces` are all that it has, `families` those of dynamic ones. The namespace for the UI comes
+    /// back, with what its clients may do.
+    pub(super) fn install(
+        self,
+        namespaces: &mut [(String, Namespace)],
+        families: &mut [Namespace],
+    ) -> Result<(Arc<Admin>, String, Namespace)> {
+        let gate = Gate::new(self.credentials.as_ref()).map_err(|problem| Error::setting("admin", problem))?;
+        let name = format!("/{}", self.namespace.trim_start_matches('/'));
+        if name == "/" || namespaces.iter().any(|(other, _)| *other == name) {
+            return Err(Error::setting(
+                "admin",
+                format!("wants the namespace {name} for itself, and the server has one of this name"),
+            ));
+        }
+        let admin = Arc::new(Admin {
+            namespace: name.as_str().into(),
+            is_readonly: self.is_readonly,
+            is_production: self.is_production,
+            server_id: self.server_id,
+            gate,
+            watchers: AtomicUsize::new(0),
+            population: Mutex::default(),
+        });
+        for (name, namespace) in namespaces {
+            admin.population().insert(name.as_str().into(), 0);
+            *namespace = admin.clone().instrument(std::mem::take(namespace));
+        }
+        for namespace in families {
+            *namespace = admin.clone().instrument(std::mem::take(namespace));
+        }
+        let own = admin.clone().describe(Namespace::default());
+        Ok((admin, name, own))
+    }
+}
+
+/// What is behind the UI on a running server.
+pub(crate) struct Admin {
+    namespace: Box<str>,
+    is_readonly: bool,
+    is_production: bool,
+    server_id: Option<String>,
+    gate: Gate,
+    /// Sockets of the UI.
+    watchers: AtomicUsize,
+    /// Sockets by namespace.
+    population: Mutex<HashMap<Box<str>, usize>>,
+}
+
+/// The list of what the UI may offer (admin-ui 0.5, `Feature`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Hello {
+    supported_features: Vec<&'static str>,
+}
+
+impl Admin {
+    fn population(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
+        self.population
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells all UIs, those that are connected to other servers of the cluster included.
+    fn tell(&self, server: &Server, event: &str, args: impl Serialize) {
+        server.of(&self.namespace).emit(event, args);
+    }
+
+    fn features(&self) -> Vec<&'static str> {
+        let mut features = Vec::new();
+        if !self.is_readonly {
+            features.extend([
+                "EMIT",
+                "JOIN",
+                "LEAVE",
+                "DISCONNECT",
+                "MJOIN",
+                "MLEAVE",
+                "MDISCONNECT",
+            ]);
+        }
+        features.push("AGGREGATED_EVENTS");
+        if !self.is_production {
+            features.push("ALL_EVENTS");
+        }
+        features
+    }
+}
