@@ -4,9 +4,10 @@ mod admission;
 mod departure;
 mod events;
 mod line;
+mod operations;
 mod plain;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::{DisconnectReason, Handshake, Server, SocketId};
 use crate::pages::Pages;
 use crate::proto::websocket::Kind;
 use crate::shard::application::{Application, Arrival, Door, Event, Verdict};
-use crate::shard::hall::{Hall, SocketKey};
+use crate::shard::hall::{Hall, SocketKey, Usher};
 use crate::shard::http::{Answering, Peer};
 use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
@@ -39,7 +40,6 @@ pub(crate) struct Local {
     seats: RefCell<Pages<Seat>>,
     /// The sockets whose handler has not ended yet, and what waits for it.
     lines: RefCell<HashMap<SocketKey, Line>>,
-    acks: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
     counters: Arc<CoreCounters>,
@@ -66,16 +66,18 @@ impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
         hall.set_parser(shared.settings.parser);
-        Rc::new_cyclic(|this| Local {
+        let local = Rc::new_cyclic(|this| Local {
             hall,
             counters: shared.counters.enter(),
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
-            acks: Cell::new(0),
             tables,
             this: this.clone(),
-        })
+        });
+        let usher: Weak<dyn Usher> = local.this.clone();
+        local.hall.set_usher(usher);
+        local
     }
 
     pub(crate) fn hall(&self) -> &Hall {
@@ -86,7 +88,7 @@ impl Local {
         &self.hall
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -125,11 +127,9 @@ impl Local {
         (taken, self.lines.borrow().len())
     }
 
-    /// Ids are unique on a core, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
+    /// Ids are unique on the server, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
     pub(crate) fn next_ack(&self) -> u64 {
-        let id = self.acks.get();
-        self.acks.set((id + 1) & ((1 << 53) - 1));
-        id
+        self.shared.next_packet_id(self.hall.core())
     }
 
     // ---- seats ----
@@ -229,8 +229,11 @@ impl Application for Rc<Local> {
     }
 
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]) {
-        if let Some(socket) = self.socket(socket) {
-            socket.answered(id, args, attachments);
+        if let Some(seated) = self.socket(socket)
+            && !seated.answered(id, args, attachments)
+        {
+            // Answers that nobody waits for are ignored (Socket.IO protocol: late and double ones).
+            self.hall.answered(socket, id, args, attachments);
         }
     }
 

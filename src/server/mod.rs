@@ -23,6 +23,8 @@ mod http;
 mod inside;
 mod local;
 mod namespace;
+#[allow(dead_code, reason = "what is built on it comes next")]
+mod operators;
 mod reply;
 mod route;
 mod shape;
@@ -245,10 +247,9 @@ impl Server {
     /// ```
     pub fn websockets(&self, path: &str) -> Option<WebSocketBroadcast<'_>> {
         let number = self.shared.routes.number_of(path)?;
-        Some(WebSocketBroadcast(Broadcast::from_handle(
-            &self.shared,
-            self.shared.routes.scope(number),
-        )))
+        let scope = self.shared.routes.scope(number);
+        let all = Broadcast::from_handle(&self.shared, scope).local();
+        Some(WebSocketBroadcast(all))
     }
 
     /// Begins a graceful shutdown and returns: the server stops listening, every socket is disconnected ("server

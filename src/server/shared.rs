@@ -7,10 +7,12 @@ use super::http::fallback::Fallback;
 use super::http::options::Options;
 use super::http::script::Scripts;
 use super::namespace::Namespaces;
+use super::operators::{Elsewhere, PacketIds};
 use super::route::Routes;
 use super::start::Cores;
 use super::state::StateMap;
 use crate::reactor::clock::Clock;
+use crate::room::cores::MAX_CORES;
 use crate::shard::call::Above;
 use crate::shard::hall::Hall;
 use crate::shard::mail::Mail;
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
+    pub(crate) packet_ids: Box<[PacketIds]>,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
 
 impl Shared {
@@ -64,6 +68,7 @@ impl Shared {
     ) -> Self {
         let root = namespaces.name_of("/");
         let (addresses, cores) = (OnceLock::new(), OnceLock::new());
+        let packet_ids = (0..MAX_CORES).map(|_| PacketIds::default()).collect();
         Shared {
             settings,
             rooms_max,
@@ -77,6 +82,8 @@ impl Shared {
             addresses,
             cores,
             clock: OnceLock::new(),
+            packet_ids,
+            elsewhere: OnceLock::new(),
         }
     }
 
@@ -112,6 +119,18 @@ impl Shared {
     pub(crate) fn set_clock(&self, clock: Clock) {
         let first = self.clock.set(clock).is_ok();
         debug_assert!(first, "a server starts once");
+    }
+
+    /// Once, before the server runs, if it is part of a cluster.
+    #[allow(dead_code, reason = "there is no cluster yet")]
+    pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+        let first = self.elsewhere.set(elsewhere).is_ok();
+        debug_assert!(first, "a server is part of one cluster");
+    }
+
+    /// The other servers of the cluster.
+    pub(crate) fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        self.elsewhere.get().map(|elsewhere| &**elsewhere)
     }
 
     /// Milliseconds since the start.

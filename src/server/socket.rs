@@ -331,7 +331,8 @@ impl Socket {
     /// # }
     /// ```
     pub fn broadcast(&self) -> Broadcast<'_> {
-        Broadcast::from_core(self.0.local.hall(), &self.0.namespace, Some(self.0.key))
+        let (local, namespace) = (&self.0.local, &self.0.namespace);
+        Broadcast::from_core(local.shared(), local.hall(), namespace, Some(self.0.key))
     }
 
     /// Everybody in the namespace, this socket included.
@@ -342,7 +343,8 @@ impl Socket {
     /// # }
     /// ```
     pub fn everyone(&self) -> Broadcast<'_> {
-        Broadcast::from_core(self.0.local.hall(), &self.0.namespace, None)
+        let (local, namespace) = (&self.0.local, &self.0.namespace);
+        Broadcast::from_core(local.shared(), local.hall(), namespace, None)
     }
 
     /// Everybody else in a room.
@@ -523,6 +525,11 @@ impl Socket {
         self.0.key
     }
 
+    /// The client's `auth` object, if it gave one.
+    pub(crate) fn auth_json(&self) -> &[u8] {
+        &self.0.auth
+    }
+
     #[cfg(test)]
     pub(crate) fn local(&self) -> &Rc<Local> {
         &self.0.local
@@ -614,23 +621,25 @@ impl Socket {
         drop(listening);
     }
 
-    /// The client answered. An unknown id is ignored (Socket.IO protocol: late and double answers).
-    pub(crate) fn answered(&self, id: u64, args: &[u8], attachments: &[Bytes]) {
+    /// The client answered. `false`: this socket alone was asked nothing under this id.
+    pub(crate) fn answered(&self, id: u64, args: &[u8], attachments: &[Bytes]) -> bool {
         let waiting = self
             .0
             .own
             .borrow_mut()
             .as_mut()
             .and_then(|own| own.listening.acks.remove(&id));
-        if let Some(waiting) = waiting {
-            // The asker may have stopped waiting.
-            if let Ok(payload) = Payload::of(&Args {
-                json: args,
-                attachments,
-            }) {
-                let _ = waiting.send(payload);
-            }
+        let Some(waiting) = waiting else {
+            return false;
+        };
+        // The asker may have stopped waiting.
+        if let Ok(payload) = Payload::of(&Args {
+            json: args,
+            attachments,
+        }) {
+            let _ = waiting.send(payload);
         }
+        true
     }
 
     /// Not for a socket that is gone: nobody would clear its table any more, and a closure that holds the socket would keep both for ever.

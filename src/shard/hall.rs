@@ -3,17 +3,24 @@
 //! Handlers run while their connection is borrowed by the shard, so they never touch a connection. They act on the
 //! hall: marks, memberships, mail, commands. The shard carries all of it out at the end of the turn.
 
-mod broadcast;
+#[allow(dead_code, reason = "what is built on it comes next")]
+pub(crate) mod asking;
+#[allow(dead_code, reason = "what is built on it comes next")]
+pub(crate) mod broadcast;
+#[allow(dead_code, reason = "what is built on it comes next")]
+pub(crate) mod operation;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::call::Call;
-use broadcast::{broadcast_elsewhere, broadcast_here, say};
+use asking::Asked;
+use broadcast::say;
+use operation::Assumed;
 
 use super::command::Command;
 use super::home::{self, IdSource, SocketId};
@@ -80,6 +87,16 @@ struct Seat {
     in_own_room: bool,
     /// Nothing more may be said to it.
     silent: bool,
+    /// The application is told of broadcasts that reach it.
+    watched: bool,
+}
+
+/// Acts for the hall where that needs the application. It is called when nothing of the hall is borrowed, so it may run the user's code.
+pub(crate) trait Usher {
+    /// A broadcast was marked for these sockets, all of them watched ([`Hall::watch`]).
+    fn reached(&self, message: Outgoing<'_>, sockets: &[SocketKey]);
+    /// An operation concerns these sockets, or none.
+    fn operate(&self, deed: &operation::Deed, sockets: &[SocketKey]);
 }
 
 struct State {
@@ -90,6 +107,12 @@ struct State {
     commands: Vec<Command>,
     outbox: Outbox<Mail>,
     ids: IdSource,
+    /// Broadcasts whose receivers here have not all answered.
+    asked: Asked,
+    /// The interest of other cores that is as good as told.
+    assumed: Assumed,
+    /// How many seats are watched.
+    watched: usize,
 }
 
 /// See the module's text.
@@ -102,6 +125,7 @@ pub(crate) struct Hall {
     in_turn: Cell<bool>,
     shard: Cell<Option<Waker>>,
     tasks: Cell<usize>,
+    usher: OnceCell<Weak<dyn Usher>>,
     parser: Cell<Parser>,
 }
 
@@ -116,6 +140,9 @@ impl Hall {
             commands: Vec::new(),
             outbox,
             ids: IdSource::new(core),
+            asked: Asked::default(),
+            assumed: Assumed::default(),
+            watched: 0,
         };
         Hall {
             core,
@@ -125,8 +152,19 @@ impl Hall {
             in_turn: Cell::new(false),
             shard: Cell::new(None),
             tasks: Cell::new(0),
+            usher: OnceCell::new(),
             parser: Cell::default(),
         }
+    }
+
+    /// Once, when there is an application.
+    pub(crate) fn set_usher(&self, usher: Weak<dyn Usher>) {
+        let first = self.usher.set(usher).is_ok();
+        debug_assert!(first, "a hall has one usher");
+    }
+
+    fn usher(&self) -> Option<Rc<dyn Usher>> {
+        self.usher.get()?.upgrade()
     }
 
     /// The form that the server's packets have, for whoever writes one.
@@ -160,6 +198,7 @@ impl Hall {
             scope: scope_id,
             in_own_room: true,
             silent: false,
+            watched: false,
         };
         let key = state.seats.insert(seat).ok()?;
         if state.rooms.enter(scope_id, key.slot, connection.slot) == Change::First {
@@ -179,6 +218,7 @@ impl Hall {
         let Some(seat) = state.seats.remove(key) else {
             return;
         };
+        state.watched -= usize::from(seat.watched);
         leave_rooms(state, self.core, key);
         state.commands.push(Command::Left {
             connection: seat.connection,
@@ -195,6 +235,16 @@ impl Hall {
             seat.in_own_room = false;
             leave_rooms(state, self.core, key);
             self.wake_shard();
+        }
+    }
+
+    /// From now on, or no longer, the application is told of broadcasts that reach this socket.
+    #[allow(dead_code, reason = "what is built on it comes next")]
+    pub(crate) fn watch(&self, key: SocketKey, watched: bool) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(seat) = state.seats.get_mut(key) {
+            state.watched += usize::from(watched);
+            state.watched -= usize::from(std::mem::replace(&mut seat.watched, watched));
         }
     }
 
@@ -293,21 +343,6 @@ impl Hall {
         let id = state.turn.say_shared(bytes.into());
         state.turn.mark(connection.slot, id);
         self.wake_shard();
-    }
-
-    /// Gives a message to everybody in the target, on this core at once and on others by mail. Returns the number of receivers on this core
-    /// and, when `counted`, where the number of receivers on the other cores will arrive.
-    pub(crate) fn broadcast(
-        &self,
-        target: &Target<'_>,
-        message: Outgoing<'_>,
-        counted: bool,
-    ) -> (usize, Option<tokio::sync::oneshot::Receiver<usize>>) {
-        let state = &mut *self.state.borrow_mut();
-        let here = broadcast_here(state, self.core, target, message);
-        let there = broadcast_elsewhere(state, self.core, target, message, counted);
-        self.wake_shard();
-        (here, there)
     }
 
     pub(crate) fn command(&self, command: Command) {
@@ -445,50 +480,43 @@ impl Hall {
         self.state.borrow().busy.0.contains(&true)
     }
 
-    /// Acts on a broadcast or a notice of interest from another core.
+    /// Acts on what another core, or a thread that is none, has told.
     pub(crate) fn handle_mail(&self, mail: Mail) {
-        let state = &mut *self.state.borrow_mut();
         match mail {
             Mail::Interest {
                 scope,
                 room,
                 core,
                 on,
-            } => {
-                // The end of an interest in a scope that is unknown here is no reason to make one.
-                let known = if on {
-                    Some(state.rooms.scope(&scope))
-                } else {
-                    state.rooms.find_scope(&scope)
-                };
-                if let Some(scope) = known {
-                    state.rooms.set_interest(scope, room.as_deref(), core, on);
-                }
+            } => note_interest(
+                &mut self.state.borrow_mut(),
+                &scope,
+                room.as_deref(),
+                core,
+                on,
+            ),
+            Mail::Broadcast(broadcast) => self.handle_broadcast(&broadcast),
+            Mail::Operation(operation) => self.handle_operation(&operation),
+            Mail::Joined { operation, core } => {
+                self.state.borrow_mut().assumed.settle(&operation, core);
             }
-            Mail::Broadcast(broadcast) => {
-                let to: SmallVec<[&str; 4]> = broadcast.to.iter().map(AsRef::as_ref).collect();
-                let except: SmallVec<[&str; 4]> =
-                    broadcast.except.iter().map(AsRef::as_ref).collect();
-                let target = Target {
-                    scope: &broadcast.scope,
-                    to: &to,
-                    except: &except,
-                    not: None,
-                    volatile: broadcast.volatile,
-                };
-                let message = Outgoing {
-                    kind: broadcast.kind,
-                    body: &broadcast.body,
-                    attachments: &broadcast.attachments,
-                };
-                let receivers = broadcast_here(state, self.core, &target, message);
-                if let Some(tally) = &broadcast.tally {
-                    tally.report(receivers);
-                }
-            }
-            Mail::Call(call) => state.commands.push(Command::Call(call)),
+            Mail::Unasked { id } => self.unask(id),
+            Mail::Call(call) => self.state.borrow_mut().commands.push(Command::Call(call)),
             Mail::Shutdown => debug_assert!(false, "the shard itself acts on Shutdown"),
         }
+    }
+}
+
+/// Notes what another core told of its members.
+fn note_interest(state: &mut State, scope: &str, room: Option<&str>, core: usize, on: bool) {
+    // The end of an interest in a scope that is unknown here is no reason to make one.
+    let known = if on {
+        Some(state.rooms.scope(scope))
+    } else {
+        state.rooms.find_scope(scope)
+    };
+    if let Some(scope) = known {
+        state.rooms.set_interest(scope, room, core, on);
     }
 }
 

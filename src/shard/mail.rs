@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::call::Call;
+use super::hall::asking::Asking;
+use super::hall::operation::Operation;
 use crate::proto::websocket::Kind;
 
 /// One thing a core (or a thread with a server handle) tells a core.
@@ -20,6 +22,15 @@ pub(crate) enum Mail {
         core: usize,
         on: bool,
     },
+    /// Something to be done with the members that live on the receiving core.
+    Operation(Arc<Operation>),
+    /// Core `core` has done the joining that the receiving core had asked it for: its notices of interest have come before this.
+    Joined {
+        operation: Arc<Operation>,
+        core: usize,
+    },
+    /// Nobody waits for answers to the packet of this id any more.
+    Unasked { id: u64 },
     /// HTTP asks something of a session that lives there.
     Call(Box<Call>),
     /// Close everything in good order, then end.
@@ -36,6 +47,8 @@ pub(crate) struct Broadcast {
     pub(crate) body: Bytes,
     pub(crate) attachments: Vec<Bytes>,
     pub(crate) tally: Option<Arc<Tally>>,
+    /// Where the answers of the receivers go, if they are asked for some.
+    pub(crate) asking: Option<Asking>,
 }
 
 /// Counts the receivers of one broadcast over all cores it went to.
