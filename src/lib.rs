@@ -20,6 +20,8 @@ mod tls;
 mod wire;
 
 pub use error::{Error, Result};
+#[cfg(feature = "admin")]
+pub use server::AdminUi;
 #[cfg(feature = "tls")]
 pub use server::Tls;
 #[cfg(feature = "testing")]

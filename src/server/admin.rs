@@ -12,7 +12,7 @@ mod instrument;
 mod stats;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -22,6 +22,7 @@ use super::Server;
 use crate::{Error, Result};
 
 use gate::Gate;
+pub(crate) use stats::start;
 
 /// Access for the [Socket.IO Admin UI](https://socket.io/docs/v4/admin-ui/): the hosted one at <https://admin.socket.io>, or the static files of
 /// npm's `@socket.io/admin-ui`, served from anywhere. See [`Builder::admin`](crate::Builder::admin).
@@ -34,12 +35,16 @@ use gate::Gate;
 /// seconds, and what they cost does not depend on how many sockets there are.
 ///
 /// ```
-/// use ringhall::{AdminUi, Config, Cors, Server};
+/// use ringhall::{AdminUi, Config, Cors, Origin, Server};
 ///
 /// // The hash of the password "changeit", as `htpasswd -nbB` or any other tool for bcrypt makes it.
 /// let hash = "$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS";
 /// let config = Config {
-///     cors: Some(Cors::origins(["https://admin.socket.io"]).credentials(true)),
+///     cors: Some(Cors {
+///         origin: Origin::List(vec!["https://admin.socket.io".into()]),
+///         credentials: true,
+///         ..Cors::default()
+///     }),
 ///     ..Config::default()
 /// };
 /// let server = Server::builder()
@@ -158,12 +163,13 @@ impl AdminUi {
             population: Mutex::default(),
         });
         for (name, namespace) in namespaces {
-            admin.population().insert(name.as_str().into(), 0);
+            admin.add_fixed(name);
             *namespace = admin.clone().instrument(std::mem::take(namespace));
         }
         for namespace in families {
             *namespace = admin.clone().instrument(std::mem::take(namespace));
         }
+        admin.add_fixed(&name);
         let own = admin.clone().describe(Namespace::default());
         Ok((admin, name, own))
     }
@@ -179,7 +185,15 @@ pub(crate) struct Admin {
     /// Sockets of the UI.
     watchers: AtomicUsize,
     /// Sockets by namespace.
-    population: Mutex<HashMap<Box<str>, usize>>,
+    population: Mutex<HashMap<Box<str>, Sockets>>,
+}
+
+/// Of one namespace.
+#[derive(Default)]
+struct Sockets {
+    count: usize,
+    /// It was described by its name, and is shown also when it is empty.
+    is_fixed: bool,
 }
 
 /// The list of what the UI may offer (admin-ui 0.5, `Feature`).
@@ -190,15 +204,30 @@ struct Hello {
 }
 
 impl Admin {
-    fn population(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
+    fn population(&self) -> MutexGuard<'_, HashMap<Box<str>, Sockets>> {
         self.population
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn add_fixed(&self, name: &str) {
+        let sockets = Sockets {
+            count: 0,
+            is_fixed: true,
+        };
+        self.population().insert(name.into(), sockets);
+    }
+
+    /// Is there anybody to be told anything? In a cluster that is not known here.
+    fn is_watched(&self, server: &Server) -> bool {
+        self.watchers.load(Ordering::Relaxed) > 0 || server.shared.elsewhere().is_some()
+    }
+
     /// Tells all UIs, those that are connected to other servers of the cluster included.
     fn tell(&self, server: &Server, event: &str, args: impl Serialize) {
-        server.of(&self.namespace).emit(event, args);
+        if self.is_watched(server) {
+            server.of(&self.namespace).emit(event, args);
+        }
     }
 
     fn features(&self) -> Vec<&'static str> {

@@ -65,6 +65,7 @@ enum Seat {
 impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
+        shared.add_traffic(hall.traffic().clone());
         hall.set_parser(shared.settings.parser);
         let local = Rc::new_cyclic(|this| Local {
             hall,

@@ -5,6 +5,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+#[cfg(feature = "admin")]
+mod admin;
 mod arguments;
 mod binary;
 mod broadcast;
@@ -46,6 +48,8 @@ pub mod testing;
 mod tls;
 mod websocket;
 
+#[cfg(feature = "admin")]
+pub use admin::AdminUi;
 pub use arguments::{DecodeError, EncodeError};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
@@ -264,6 +268,7 @@ impl Server {
     /// ```
     pub fn shutdown(&self) {
         let shared = self.shared.clone();
+        shared.end();
         let post = move || {
             for address in shared.addresses() {
                 address.post_blocking(Mail::Shutdown);

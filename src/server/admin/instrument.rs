@@ -43,11 +43,11 @@ impl Admin {
     /// One socket more or less in its namespace.
     pub(super) fn count(&self, socket: &Socket, change: isize) {
         let mut population = self.population();
-        match population.get_mut(socket.namespace()) {
-            Some(sockets) => *sockets = sockets.saturating_add_signed(change),
-            None => {
-                population.insert(socket.namespace().into(), usize::from(change > 0));
-            }
+        let name = socket.namespace();
+        let sockets = population.entry(name.into()).or_default();
+        sockets.count = sockets.count.saturating_add_signed(change);
+        if sockets.count == 0 && !sockets.is_fixed {
+            population.remove(name);
         }
     }
 
@@ -101,7 +101,7 @@ impl Admin {
     }
 
     fn show_event(&self, what: &str, socket: &Socket, event: &str, payload: &Payload) {
-        if !self.is_watched() {
+        if !self.is_watched(&socket.server()) {
             return;
         }
         let (namespace, id) = (json_of(socket.namespace()), json_of(socket.id().as_str()));

@@ -68,7 +68,8 @@ fn watch(admin: &Admin, shared: &Weak<Shared>) {
             return;
         };
         let flow = shared.traffic();
-        if admin.is_watched() {
+        let server = Server::of_shared(&shared);
+        if admin.is_watched(&server) {
             let second = shared.unix_ms(shared.now_ms()) / 1000 * 1000;
             count(&mut events, second, &last, &flow);
             if tick % TICKS == 0 {
@@ -82,9 +83,7 @@ fn watch(admin: &Admin, shared: &Weak<Shared>) {
                     aggregated_events: &events,
                     namespaces: admin.populations(),
                 };
-                Server::of_shared(&shared)
-                    .of(&admin.namespace)
-                    .emit("server_stats", stats);
+                admin.tell(&server, "server_stats", stats);
                 events.clear();
             }
         } else {
@@ -122,7 +121,7 @@ impl Admin {
         let population = self.population();
         let all = population.iter().map(|(name, sockets)| Population {
             name: name.clone(),
-            sockets_count: *sockets,
+            sockets_count: sockets.count,
         });
         all.collect()
     }
