@@ -36,6 +36,8 @@ pub use server::{
     OwnedMessage, Payload, Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State,
     Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
+pub use server::{Admission, Middleware, Rejection};
+pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

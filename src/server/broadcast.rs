@@ -180,9 +180,14 @@ impl<'a> Broadcast<'a> {
     /// }
     /// ```
     pub fn emit_raw(&self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(self.parser(), self.namespace, event, payload, |message| {
-            self.send(message)
-        });
+        let sent = emit::with_payload(
+            self.parser(),
+            self.namespace,
+            event,
+            None,
+            payload,
+            |message| self.send(message),
+        );
         emit::or_log(event, sent);
     }
 
@@ -196,9 +201,14 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn emit_raw_counted(&self, event: &str, payload: &Payload) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_payload(self.parser(), self.namespace, event, payload, |message| {
-            count = self.send_counted(message, true)
-        });
+        let sent = emit::with_payload(
+            self.parser(),
+            self.namespace,
+            event,
+            None,
+            payload,
+            |message| count = self.send_counted(message, true),
+        );
         emit::or_log(event, sent);
         count
     }

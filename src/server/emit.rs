@@ -106,6 +106,7 @@ pub(crate) fn with_payload(
     parser: Parser,
     namespace: &str,
     event: &str,
+    ack: Option<u64>,
     payload: &Payload,
     act: impl FnOnce(Outgoing<'_>),
 ) -> Result<(), EmitError> {
@@ -116,7 +117,7 @@ pub(crate) fn with_payload(
     let head = Head {
         kind: PacketType::Event,
         namespace,
-        id: None,
+        id: ack,
     };
     with_packet(parser, head, Some(event), list, payload.attachments(), act)
 }

@@ -7,7 +7,7 @@ mod line;
 mod operations;
 mod plain;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -15,10 +15,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::body::Incoming;
 
+use admission::Asked;
 use line::Line;
 
 use super::counters::{CoreCounters, Count};
 use super::http;
+use super::listeners::{EventErrorKind, Listener};
 use super::namespace::Table;
 use super::route::Routes;
 use super::shared::Shared;
@@ -27,7 +29,8 @@ use super::state::StateMap;
 use super::{DisconnectReason, Handshake, Server, SocketId};
 use crate::pages::Pages;
 use crate::proto::websocket::Kind;
-use crate::shard::application::{Application, Arrival, Door, Event, Verdict};
+use crate::reactor::ConnKey;
+use crate::shard::application::{Application, Door, Event, Knock, Verdict};
 use crate::shard::hall::{Hall, SocketKey, Usher};
 use crate::shard::http::{Answering, Peer};
 use crate::wire::close::CloseCode;
@@ -40,6 +43,9 @@ pub(crate) struct Local {
     seats: RefCell<Pages<Seat>>,
     /// The sockets whose handler has not ended yet, and what waits for it.
     lines: RefCell<HashMap<SocketKey, Line>>,
+    /// What clients asked for and is not decided, or not carried out.
+    asked: RefCell<Asked>,
+    listeners: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
     counters: Arc<CoreCounters>,
@@ -73,6 +79,8 @@ impl Local {
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
+            asked: RefCell::default(),
+            listeners: Cell::new(0),
             tables,
             this: this.clone(),
         });
@@ -131,6 +139,13 @@ impl Local {
     /// Ids are unique on the server, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
     pub(crate) fn next_ack(&self) -> u64 {
         self.shared.next_packet_id(self.hall.core())
+    }
+
+    /// A name for a handler that is attached to a socket.
+    pub(crate) fn next_listener(&self) -> Listener {
+        let number = self.listeners.get();
+        self.listeners.set(number + 1);
+        Listener::new(self.hall.core(), number)
     }
 
     // ---- seats ----
@@ -217,12 +232,16 @@ impl Application for Rc<Local> {
         self.handle_engine_closed(socket, reason);
     }
 
-    fn admit(&self, namespace: &str) -> Verdict {
-        self.find_namespace(namespace)
+    fn knock(&self, knock: Knock<'_>) -> Verdict {
+        self.handle_knock(knock)
     }
 
-    fn connected(&self, arrival: Arrival<'_>) {
-        self.welcome(arrival);
+    fn connected(&self, socket: SocketKey) {
+        self.welcome(socket);
+    }
+
+    fn forsaken(&self, connection: ConnKey) {
+        self.forget_asked(connection);
     }
 
     fn event(&self, socket: SocketKey, event: Event<'_>) {
@@ -235,6 +254,12 @@ impl Application for Rc<Local> {
         {
             // Answers that nobody waits for are ignored (Socket.IO protocol: late and double ones).
             self.hall.answered(socket, id, args, attachments);
+        }
+    }
+
+    fn violated(&self, socket: SocketKey, rule: &str) {
+        if let Some(socket) = self.socket(socket) {
+            socket.raise("", EventErrorKind::Protocol, &rule);
         }
     }
 

@@ -23,7 +23,9 @@ mod handler;
 mod http;
 #[cfg(feature = "tower")]
 mod inside;
+mod listeners;
 mod local;
+mod middleware;
 mod namespace;
 #[allow(dead_code, reason = "what is built on it comes next")]
 mod operators;
@@ -67,6 +69,8 @@ pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
 #[cfg(feature = "tower")]
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
+pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
+pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;

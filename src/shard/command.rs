@@ -1,5 +1,8 @@
 //! What handlers ask of a connection: done at the end of the turn, when nobody holds it.
 
+use std::sync::Arc;
+
+use super::application::Decision;
 use super::call::Call;
 use super::hall::SocketKey;
 use crate::reactor::ConnKey;
@@ -10,6 +13,12 @@ pub(crate) enum Command {
     Left {
         connection: ConnKey,
         socket: SocketKey,
+    },
+    /// What has become of a CONNECT that was decided later ([`Verdict::Later`](super::application::Verdict::Later)).
+    Decide {
+        connection: ConnKey,
+        namespace: Arc<str>,
+        decision: Box<Decision>,
     },
     /// Close with this code once everything marked so far is written.
     Close {
@@ -58,6 +67,7 @@ impl Command {
     pub(crate) fn connection(&self) -> Option<ConnKey> {
         match *self {
             Command::Left { connection, .. }
+            | Command::Decide { connection, .. }
             | Command::Close { connection, .. }
             | Command::EndClient { connection }
             | Command::Pause { connection }

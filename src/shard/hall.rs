@@ -9,6 +9,7 @@ pub(crate) mod asking;
 pub(crate) mod broadcast;
 #[allow(dead_code, reason = "what is built on it comes next")]
 pub(crate) mod operation;
+mod seating;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -21,6 +22,7 @@ use super::call::Call;
 use asking::Asked;
 use broadcast::say;
 use operation::Assumed;
+pub(crate) use seating::Standing;
 
 use super::command::Command;
 use super::home::{self, IdSource, SocketId};
@@ -83,10 +85,9 @@ struct Seat {
     id: SocketId,
     connection: ConnKey,
     scope: ScopeId,
-    /// False once the socket left the room of its own name.
+    /// False before the socket was let in, and once it has left the room of its own name.
     in_own_room: bool,
-    /// Nothing more may be said to it.
-    silent: bool,
+    standing: Standing,
     /// The application is told of broadcasts that reach it.
     watched: bool,
 }
@@ -183,30 +184,6 @@ impl Hall {
 
     // ---- for the handlers' side ----
 
-    /// Gives a socket a place in `scope`. `None`: this core holds as many sockets as it may, or has no random bytes.
-    pub(crate) fn seat(
-        &self,
-        connection: ConnKey,
-        scope: &Arc<str>,
-    ) -> Option<(SocketKey, SocketId)> {
-        let state = &mut *self.state.borrow_mut();
-        let id = state.ids.next(state.seats.next_key()?.slot).ok()?;
-        let scope_id = state.rooms.scope(scope);
-        let seat = Seat {
-            id,
-            connection,
-            scope: scope_id,
-            in_own_room: true,
-            silent: false,
-            watched: false,
-        };
-        let key = state.seats.insert(seat).ok()?;
-        if state.rooms.enter(scope_id, key.slot, connection.slot) == Change::First {
-            tell_interest(&mut state.outbox, self.core, scope, None, true);
-        }
-        Some((key, id))
-    }
-
     /// A name for the Engine.IO session on this connection.
     pub(crate) fn session_id(&self, connection: ConnKey) -> Option<SocketId> {
         self.state.borrow_mut().ids.next(connection.slot).ok()
@@ -231,7 +208,7 @@ impl Hall {
     pub(crate) fn silence(&self, key: SocketKey) {
         let state = &mut *self.state.borrow_mut();
         if let Some(seat) = state.seats.get_mut(key) {
-            seat.silent = true;
+            seat.standing = Standing::Silent;
             seat.in_own_room = false;
             leave_rooms(state, self.core, key);
             self.wake_shard();
@@ -262,7 +239,11 @@ impl Hall {
 
     pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<(), JoinError> {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state.seats.get_mut(key).filter(|seat| !seat.silent) else {
+        let Some(seat) = state
+            .seats
+            .get_mut(key)
+            .filter(|seat| seat.standing != Standing::Silent)
+        else {
             return Ok(());
         };
         if room == seat.id.as_str() {
@@ -310,7 +291,11 @@ impl Hall {
     /// Marks a message for one socket. `false`: it is gone or silenced, or the message was volatile and the connection busy.
     pub(crate) fn deliver(&self, key: SocketKey, message: Outgoing<'_>, volatile: bool) -> bool {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state.seats.get(key).filter(|seat| !seat.silent) else {
+        let Some(seat) = state
+            .seats
+            .get(key)
+            .filter(|seat| seat.standing != Standing::Silent)
+        else {
             return false;
         };
         let slot = seat.connection.slot;
@@ -470,7 +455,10 @@ impl Hall {
     #[cfg(test)]
     pub(crate) fn seats(&self) -> (usize, usize) {
         let seats = &self.state.borrow().seats;
-        let silent = seats.iter().filter(|(_, seat)| seat.silent).count();
+        let silent = seats
+            .iter()
+            .filter(|(_, seat)| seat.standing == Standing::Silent)
+            .count();
         (seats.len(), silent)
     }
 

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { instrument } from '@socket.io/admin-ui';
 import * as engine from 'engine.io';
 import { Server } from 'socket.io';
+import msgpack from 'socket.io-msgpack-parser';
 import { WebSocketServer } from 'ws';
 
 const { values: options } = parseArgs({
@@ -22,6 +23,7 @@ const { values: options } = parseArgs({
     'allow-eio3': { type: 'boolean', default: false },
     production: { type: 'boolean', default: false },
     readonly: { type: 'boolean', default: false },
+    parser: { type: 'string', default: 'default' },
   },
 });
 
@@ -38,7 +40,8 @@ const sessions = {
   allowEIO3: options['allow-eio3'],
 };
 const cors = options.program === 'admin' ? { cors: { origin: true, credentials: true } } : {};
-const io = new Server(web, { ...sessions, ...cors });
+const parser = options.parser === 'msgpack' ? { parser: msgpack } : {};
+const io = new Server(web, { ...sessions, ...cors, ...parser });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
