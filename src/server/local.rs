@@ -244,6 +244,12 @@ impl Application for Rc<Local> {
         self.forget_asked(connection);
     }
 
+    fn upgraded(&self, socket: SocketKey) {
+        if let Some(socket) = self.socket(socket) {
+            socket.table().watching.tell_upgrade(&socket);
+        }
+    }
+
     fn event(&self, socket: SocketKey, event: Event<'_>) {
         self.handle_event(socket, event);
     }

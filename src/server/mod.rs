@@ -48,6 +48,7 @@ pub mod testing;
     )
 )]
 mod tls;
+mod watching;
 mod websocket;
 
 #[cfg(feature = "admin")]

@@ -9,6 +9,7 @@ use super::handler::{
     LocalEventHandler, SharedConnectHandler, SharedDisconnectHandler, SharedEventHandler,
     shared_connect, shared_disconnect, shared_event,
 };
+use super::watching::Watching;
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
 
@@ -22,6 +23,7 @@ pub(crate) struct SharedTable {
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
     pub(crate) listeners: SharedListeners,
+    pub(crate) watching: Watching,
 }
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
@@ -33,6 +35,7 @@ pub(crate) struct Table {
     pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
     pub(crate) disconnect: Vec<LocalDisconnectHandler>,
     pub(crate) listeners: Listeners,
+    pub(crate) watching: Watching,
 }
 
 impl SharedTable {
@@ -50,6 +53,7 @@ impl SharedTable {
             disconnecting: self.disconnecting.iter().map(|handler| handler()).collect(),
             disconnect: self.disconnect.iter().map(|handler| handler()).collect(),
             listeners: self.listeners.on_this_core(),
+            watching: self.watching.clone(),
         }
     }
 }
@@ -108,6 +112,16 @@ impl Namespace {
     /// ```
     pub fn middleware<M>(mut self, middleware: impl Middleware<M> + Send + Sync) -> Self {
         self.table.middlewares.push(shared_middleware(middleware));
+        self
+    }
+
+    /// As [`on_connection`](Namespace::on_connection), before all that are registered already.
+    #[cfg(feature = "admin")]
+    pub(super) fn prepend_connection<M>(
+        mut self,
+        handler: impl ConnectHandler<M> + Send + Sync,
+    ) -> Self {
+        self.table.connection.insert(0, shared_connect(handler));
         self
     }
 

@@ -61,4 +61,16 @@ impl Builder {
         self.root = self.root.on_error(handler);
         self
     }
+
+    /// [`Namespace::on_upgrade`] of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().on_upgrade(|socket: &Socket| println!("{} is on a WebSocket", socket.id()));
+    /// # let _ = builder;
+    /// ```
+    pub fn on_upgrade(mut self, watcher: impl Fn(&Socket) + Send + Sync + 'static) -> Self {
+        self.root = self.root.on_upgrade(watcher);
+        self
+    }
 }
