@@ -69,11 +69,20 @@ fn main() -> ringhall::Result<()> {
 fn program(namespace: Namespace) -> Namespace {
     namespace
         .on("hello", || "hello")
-        .on("join", |socket: Socket, Data(room): Data<String>| socket.join(room))
-        .on("leave", |socket: Socket, Data(room): Data<String>| socket.leave(room))
-        .on("rooms", |socket: Socket| Data(socket.rooms()))
-        .on("say", |socket: Socket, said: Payload| socket.emit_raw("said", &said))
-        .on("set-data", |socket: Socket, Data(more): Data<Map<String, Value>>| {
-            socket.update_data(|data: &mut Map<String, Value>| data.extend(more))
+        .on("join", |socket: Socket, Data(room): Data<String>| {
+            socket.join(room)
         })
+        .on("leave", |socket: Socket, Data(room): Data<String>| {
+            socket.leave(room)
+        })
+        .on("rooms", |socket: Socket| Data(socket.rooms()))
+        .on("say", |socket: Socket, said: Payload| {
+            socket.emit_raw("said", &said)
+        })
+        .on(
+            "set-data",
+            |socket: Socket, Data(more): Data<Map<String, Value>>| {
+                socket.update_data(|data: &mut Map<String, Value>| data.extend(more))
+            },
+        )
 }

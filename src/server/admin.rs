@@ -12,16 +12,19 @@ mod instrument;
 mod stats;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::namespace::Namespace;
 use super::Server;
+use super::namespace::Namespace;
+use crate::wire::iso;
 use crate::{Error, Result};
 
 use gate::Gate;
+use instrument::Client;
 pub(crate) use stats::start;
 
 /// Access for the [Socket.IO Admin UI](https://socket.io/docs/v4/admin-ui/): the hosted one at <https://admin.socket.io>, or the static files of
@@ -52,7 +55,7 @@ pub(crate) use stats::start;
 ///     .admin(AdminUi::basic("admin", hash));
 /// # let _ = server;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "it does nothing until it is given to a builder"]
 pub struct AdminUi {
     namespace: String,
@@ -145,12 +148,15 @@ impl AdminUi {
         namespaces: &mut [(String, Namespace)],
         families: &mut [Namespace],
     ) -> Result<(Arc<Admin>, String, Namespace)> {
-        let gate = Gate::new(self.credentials.as_ref()).map_err(|problem| Error::setting("admin", problem))?;
+        let gate = Gate::new(self.credentials.as_ref())
+            .map_err(|problem| Error::setting("admin", problem))?;
         let name = format!("/{}", self.namespace.trim_start_matches('/'));
         if name == "/" || namespaces.iter().any(|(other, _)| *other == name) {
             return Err(Error::setting(
                 "admin",
-                format!("wants the namespace {name} for itself, and the server has one of this name"),
+                format!(
+                    "wants the namespace {name} for itself, and the server has one of this name"
+                ),
             ));
         }
         let admin = Arc::new(Admin {
@@ -161,6 +167,7 @@ impl AdminUi {
             gate,
             watchers: AtomicUsize::new(0),
             population: Mutex::default(),
+            clients: Mutex::default(),
         });
         for (name, namespace) in namespaces {
             admin.add_fixed(name);
@@ -175,6 +182,17 @@ impl AdminUi {
     }
 }
 
+/// Without the password's hash.
+impl fmt::Debug for AdminUi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminUi")
+            .field("namespace", &self.namespace)
+            .field("is_readonly", &self.is_readonly)
+            .field("is_production", &self.is_production)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What is behind the UI on a running server.
 pub(crate) struct Admin {
     namespace: Box<str>,
@@ -186,6 +204,8 @@ pub(crate) struct Admin {
     watchers: AtomicUsize,
     /// Sockets by namespace.
     population: Mutex<HashMap<Box<str>, Sockets>>,
+    /// In development mode: what is known of the client of each socket of this server, by the socket's id.
+    clients: Mutex<HashMap<Box<str>, Client>>,
 }
 
 /// Of one namespace.
@@ -208,6 +228,18 @@ impl Admin {
         self.population
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<Box<str>, Client>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time as JavaScript writes it in JSON.
+    fn now(server: &Server) -> String {
+        let unix_ms = server.shared.unix_ms(server.shared.now_ms());
+        let mut json = Vec::with_capacity(26);
+        iso::write(&mut json, i64::try_from(unix_ms).unwrap_or(i64::MAX));
+        String::from_utf8_lossy(&json).trim_matches('"').to_owned()
     }
 
     fn add_fixed(&self, name: &str) {

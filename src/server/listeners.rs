@@ -274,7 +274,8 @@ impl Namespace {
     /// Sees each event that goes out to a socket of the namespace, before it is sent: those that are emitted to the socket, and broadcasts, once for each
     /// socket that gets it. Acknowledgements and what belongs to connecting are not seen.
     ///
-    /// Watching broadcasts means that each is read again for each receiver: this is for finding faults and for measuring.
+    /// A broadcast is read again on each core where somebody watches, and the handlers are called for each receiver, when it has been handed to them: this is for
+    /// finding faults and for measuring.
     ///
     /// ```
     /// # use ringhall::{EventName, Namespace, Socket};

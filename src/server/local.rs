@@ -5,6 +5,7 @@ mod departure;
 mod events;
 mod line;
 mod operations;
+mod outgoing;
 mod plain;
 
 use std::cell::{Cell, RefCell};

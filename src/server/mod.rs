@@ -8,14 +8,17 @@ use std::sync::Arc;
 #[cfg(feature = "admin")]
 mod admin;
 mod arguments;
+mod asking;
 mod binary;
 mod broadcast;
 mod builder;
+mod concurrent;
 mod config;
 mod counters;
 mod details;
 mod emit;
 mod engine;
+mod everyone;
 mod extract;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -27,8 +30,8 @@ mod listeners;
 mod local;
 mod middleware;
 mod namespace;
-#[allow(dead_code, reason = "what is built on it comes next")]
 mod operators;
+mod remote;
 mod reply;
 mod route;
 mod shape;
@@ -54,9 +57,11 @@ mod websocket;
 #[cfg(feature = "admin")]
 pub use admin::AdminUi;
 pub use arguments::{DecodeError, EncodeError};
+pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
+pub use concurrent::{Concurrent, concurrent};
 pub use config::{Config, Transport};
 pub use counters::Counters;
 pub use details::HandshakeDetails;
@@ -64,7 +69,7 @@ pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
-    FromConnect, FromDisconnect, FromEvent, Session, State, TryData,
+    FromConnect, FromDisconnect, FromEvent, Headers, Session, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
@@ -73,6 +78,7 @@ pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
+pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
@@ -227,7 +233,16 @@ impl Server {
         self.everyone().local()
     }
 
-    fn everyone(&self) -> Broadcast<'_> {
+    /// Everybody in the main namespace.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// let everyone = server.everyone().except("muted");
+    /// everyone.emit("news", "dinner");
+    /// everyone.emit("news", "dessert");
+    /// # }
+    /// ```
+    pub fn everyone(&self) -> Broadcast<'_> {
         Broadcast::from_handle(&self.shared, &self.shared.root)
     }
 

@@ -9,9 +9,9 @@ use super::handler::{
     LocalEventHandler, SharedConnectHandler, SharedDisconnectHandler, SharedEventHandler,
     shared_connect, shared_disconnect, shared_event,
 };
-use super::watching::Watching;
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
+use super::watching::Watching;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Default)]

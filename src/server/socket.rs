@@ -3,6 +3,8 @@
 mod data;
 mod listening;
 
+pub(crate) use data::data_of;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,10 +25,12 @@ use super::broadcast::Broadcast;
 use super::counters::Count;
 use super::emit::{self, EmitError};
 use super::extract::ConnectContext;
+use super::handler::Outcome;
 use super::local::Local;
 use super::namespace::Table;
 use super::state::StateMap;
-use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId};
+use super::task::{self, LocalFuture};
+use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId, Transport};
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
@@ -76,6 +80,8 @@ struct Own {
     /// JSON.
     data: Option<Arc<str>>,
     session: data::Session,
+    /// Held by each concurrent handler that runs, so that they are counted.
+    beside: Option<Rc<()>>,
 }
 
 impl Socket {
@@ -87,7 +93,7 @@ impl Socket {
         auth: &[u8],
         local: &Rc<Local>,
     ) -> Self {
-        Socket(Rc::new(Inner {
+        let socket = Socket(Rc::new(Inner {
             key,
             id,
             table,
@@ -96,7 +102,11 @@ impl Socket {
             auth: auth.into(),
             local: local.clone(),
             own: RefCell::new(None),
-        }))
+        }));
+        if socket.is_watched() {
+            socket.watch();
+        }
+        socket
     }
 
     /// The socket's id: 20 characters, unique, not guessable, another for each connection and namespace.
@@ -144,6 +154,26 @@ impl Socket {
         let handshake = self.handshake();
         let issued = self.0.local.shared().unix_ms(handshake.issued_ms());
         HandshakeDetails::new(handshake, issued, self.auth().unwrap_or_default())
+    }
+
+    /// What carries the connection at the moment: a session that begins on polling is commonly upgraded to a WebSocket a moment
+    /// later. `None` once the socket has left.
+    ///
+    /// ```
+    /// use ringhall::Transport;
+    /// # fn f(socket: &ringhall::Socket) {
+    /// let is_fast = socket.transport() == Some(Transport::WebSocket);
+    /// # let _ = is_fast;
+    /// # }
+    /// ```
+    pub fn transport(&self) -> Option<Transport> {
+        let hall = self.0.local.hall();
+        let connection = hall.connection_of(self.0.key)?;
+        Some(if hall.is_polling(connection) {
+            Transport::Polling
+        } else {
+            Transport::WebSocket
+        })
     }
 
     /// The `auth` object that the client gave when it connected to this namespace.
@@ -433,6 +463,19 @@ impl Socket {
 
     // ---- for the server's side ----
 
+    /// Names its client among those of this server, in twelve characters.
+    #[cfg(feature = "admin")]
+    pub(crate) fn client_number(&self) -> Option<String> {
+        let hall = self.0.local.hall();
+        let key = hall.connection_of(self.0.key)?;
+        Some(format!(
+            "{:02x}{:05x}{:05x}",
+            hall.core(),
+            key.generation & 0xf_ffff,
+            key.slot & 0xf_ffff
+        ))
+    }
+
     pub(crate) fn key(&self) -> SocketKey {
         self.0.key
     }
@@ -445,6 +488,29 @@ impl Socket {
     #[cfg(test)]
     pub(crate) fn local(&self) -> &Rc<Local> {
         &self.0.local
+    }
+
+    pub(crate) fn handshake_shared(&self) -> &Rc<Handshake> {
+        &self.0.handshake
+    }
+
+    /// Runs the rest of a handler beside the events that follow, if fewer than `at_most` do so.
+    pub(crate) fn run_beside(&self, future: LocalFuture, at_most: usize) -> Outcome {
+        let beside = {
+            let mut own = self.0.own.borrow_mut();
+            let own = own.get_or_insert_default();
+            own.beside.get_or_insert_default().clone()
+        };
+        // One is here, one is with the socket, and each that runs has one.
+        if Rc::strong_count(&beside) - 2 >= at_most {
+            return Outcome::Pending(future);
+        }
+        let run = async move {
+            task::guarded(future).await;
+            drop(beside);
+        };
+        task::spawn_on(self.0.local.hall_of().clone(), Box::pin(run));
+        Outcome::Done
     }
 
     /// What connect handlers and middlewares are called with.
@@ -555,7 +621,7 @@ impl Socket {
         payload: &Payload,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        if self.is_watched() && self.is_connected() && !is_reserved(event) {
+        if self.is_watched() && self.0.local.hall().is_seated(self.0.key) && !is_reserved(event) {
             self.tell_outgoing(event, payload);
         }
         emit::with_payload(

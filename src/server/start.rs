@@ -130,8 +130,10 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[Listen]) -> Resul
     #[cfg(feature = "admin")]
     let started = started.or_else(|| {
         let told = super::admin::start(shared.admin.as_ref()?, &server);
-        told.map_err(Error::system("start a thread that tells the Admin UI numbers"))
-            .err()
+        told.map_err(Error::system(
+            "start a thread that tells the Admin UI numbers",
+        ))
+        .err()
     });
     let watched = tls::watch(&wardrobe.into_all());
     let watched = watched.map_err(Error::system("start a thread that watches certificates"));

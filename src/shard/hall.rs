@@ -3,11 +3,8 @@
 //! Handlers run while their connection is borrowed by the shard, so they never touch a connection. They act on the
 //! hall: marks, memberships, mail, commands. The shard carries all of it out at the end of the turn.
 
-#[allow(dead_code, reason = "what is built on it comes next")]
 pub(crate) mod asking;
-#[allow(dead_code, reason = "what is built on it comes next")]
 pub(crate) mod broadcast;
-#[allow(dead_code, reason = "what is built on it comes next")]
 pub(crate) mod operation;
 mod seating;
 
@@ -105,6 +102,8 @@ struct State {
     rooms: Rooms,
     turn: Turn,
     busy: Busy,
+    /// By connection slot: is it a session on polling?
+    polling: Busy,
     commands: Vec<Command>,
     outbox: Outbox<Mail>,
     ids: IdSource,
@@ -138,6 +137,7 @@ impl Hall {
             rooms,
             turn: Turn::default(),
             busy: Busy::default(),
+            polling: Busy::default(),
             commands: Vec::new(),
             outbox,
             ids: IdSource::new(core),
@@ -235,6 +235,19 @@ impl Hall {
             .seats
             .get(key)
             .map(|seat| seat.connection)
+    }
+
+    /// Is the session of this connection carried by polling?
+    pub(crate) fn is_polling(&self, connection: ConnKey) -> bool {
+        self.state.borrow().polling.is_set(connection.slot)
+    }
+
+    /// What carries the session of this connection from now on.
+    pub(crate) fn set_polling(&self, connection: ConnKey, polling: bool) {
+        self.state
+            .borrow_mut()
+            .polling
+            .set(connection.slot, polling);
     }
 
     pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<(), JoinError> {

@@ -48,9 +48,10 @@ impl Admin {
             return;
         }
         let mut all = Vec::new();
-        for name in server.namespaces() {
+        let names: Vec<Box<str>> = self.population().keys().cloned().collect();
+        for name in names {
             for found in server.of(&name).fetch_sockets().await {
-                all.push(self.view_of(&name, &found));
+                all.push(self.view_of(&found));
             }
         }
         // One argument, which is a list.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Admin;
 use crate::server::{
-    DisconnectReason, EventName, HandshakeDetails, Namespace, Payload, RemoteSocket, Socket,
-    SocketId,
+    DisconnectReason, EventName, HandshakeDetails, Namespace, Payload, RemoteSocket, Server,
+    Socket, Transport,
 };
 
 /// A socket, as the UI knows it (admin-ui 0.5, `SerializedSocket`).
@@ -24,7 +24,15 @@ pub(super) struct View {
     rooms: Vec<String>,
 }
 
-/// Where Node's servers keep for each other what they cannot know of another server's sockets.
+/// What a client's handshake does not tell of it.
+#[derive(Clone)]
+pub(super) struct Client {
+    /// Common to the sockets of a client, and no secret.
+    id: String,
+    transport: Transport,
+}
+
+/// Under this name Node's servers put the same into a socket's data, for other servers to find.
 const ADMIN: &str = "_admin";
 
 impl Admin {
@@ -37,7 +45,8 @@ impl Admin {
         if self.is_production {
             return counted;
         }
-        self.show_events(self.clone().show_rooms(self.clone().show_sockets(counted)))
+        let shown = self.clone().show_sockets(counted);
+        self.show_events(shown)
     }
 
     /// One socket more or less in its namespace.
@@ -54,35 +63,96 @@ impl Admin {
     fn show_sockets(self: Arc<Self>, namespace: Namespace) -> Namespace {
         let (came, upgraded, changed, left) = (self.clone(), self.clone(), self.clone(), self);
         namespace
-            .prepend_connection(move |socket: Socket| {
-                let view = view_of_own(&socket);
-                came.tell(&socket, "socket_connected", (view, now(&socket)));
-            })
+            .prepend_connection(move |socket: Socket| came.show_arrival(&socket))
             .on_upgrade(move |socket: &Socket| {
-                let update = serde_json::json!({
-                    "id": socket.id(),
-                    "nsp": socket.namespace(),
-                    "transport": socket.transport().as_str(),
-                });
-                upgraded.tell(socket, "socket_updated", update);
+                upgraded.meet(socket);
+                let transport = Transport::WebSocket.as_str();
+                upgraded.show_update(socket, json!({ "transport": transport }));
             })
             .on_data(move |socket: &Socket| {
-                let update = serde_json::json!({
-                    "id": socket.id(),
-                    "nsp": socket.namespace(),
-                    "data": socket.data::<Value>().unwrap_or_default(),
-                });
-                changed.tell(socket, "socket_updated", update);
+                let data = without_admin(socket.data().unwrap_or_default());
+                changed.show_update(socket, json!({ "data": data }));
             })
             .on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+                left.clients().remove(socket.id().as_str());
                 let what = (
                     socket.namespace(),
                     socket.id(),
                     reason.as_str(),
                     now(&socket),
                 );
-                left.tell(&socket, "socket_disconnected", what);
+                left.tell(&socket.server(), "socket_disconnected", what);
             })
+    }
+
+    /// Notes what cannot be learnt of a socket from afar.
+    fn meet(&self, socket: &Socket) {
+        let (Some(transport), Some(id)) = (socket.transport(), socket.client_number()) else {
+            return;
+        };
+        let client = Client { id, transport };
+        self.clients().insert(socket.id().as_str().into(), client);
+    }
+
+    fn show_arrival(&self, socket: &Socket) {
+        self.meet(socket);
+        let server = socket.server();
+        if self.is_watched(&server) {
+            let details = socket.handshake_details();
+            let data = socket.data().unwrap_or_default();
+            let view = self.view(
+                socket.id(),
+                socket.namespace(),
+                socket.rooms(),
+                &details,
+                data,
+            );
+            self.tell(&server, "socket_connected", (view, now(socket)));
+        }
+    }
+
+    fn show_update(&self, socket: &Socket, mut update: Value) {
+        let server = socket.server();
+        if self.is_watched(&server) {
+            update["id"] = socket.id().as_str().into();
+            update["nsp"] = socket.namespace().into();
+            self.tell(&server, "socket_updated", update);
+        }
+    }
+
+    pub(super) fn view_of(&self, socket: &RemoteSocket) -> View {
+        let details = socket.handshake_details();
+        let data = socket.data().unwrap_or_default();
+        let rooms = socket.rooms().to_vec();
+        self.view(socket.id(), socket.namespace(), rooms, &details, data)
+    }
+
+    fn view(
+        &self,
+        id: &str,
+        namespace: &str,
+        rooms: Vec<String>,
+        details: &HandshakeDetails,
+        data: Value,
+    ) -> View {
+        let here = self.clients().get(id).cloned();
+        let there = |key: &str| {
+            let text = data.get(ADMIN).and_then(|admin| admin.get(key)?.as_str());
+            text.unwrap_or_default().to_owned()
+        };
+        let (client_id, transport) = match here {
+            Some(client) => (client.id, client.transport.as_str().to_owned()),
+            None => (there("clientId"), there("transport")),
+        };
+        View {
+            id: id.to_owned(),
+            client_id,
+            transport,
+            nsp: namespace.to_owned(),
+            data: without_admin(data),
+            handshake: handshake_of(details),
+            rooms,
+        }
     }
 
     fn show_events(self: Arc<Self>, namespace: Namespace) -> Namespace {
@@ -111,18 +181,42 @@ impl Admin {
         let json = format!("[{namespace},{id},[{event}{comma}{list}],{when}]");
         let shown = Payload::from_parts(json, payload.attachments());
         let server = socket.server();
-        server
-            .of(&self.namespace)
-            .everyone()
-            .emit_raw(what, &shown);
+        server.of(&self.namespace).everyone().emit_raw(what, &shown);
     }
 
-    fn show_rooms(self: Arc<Self>, namespace: Namespace) -> Namespace {
-        let left = self.clone();
-        namespace
-            .on_join_room(move |room: &Room<'_>, id: &SocketId| self.show_room("room_joined", room, id))
-            .on_leave_room(move |room: &Room<'_>, id: &SocketId| left.show_room("room_left", room, id))
+    fn show_room(&self, what: &str, server: &Server, (namespace, room, id): (&str, &str, &str)) {
+        if self.is_watched(server) {
+            self.tell(server, what, (namespace, room, id, Self::now(server)));
+        }
     }
+}
+
+/// The handshake without what the client gave to identify itself.
+fn handshake_of(details: &HandshakeDetails) -> Value {
+    // Behind a proxy the client's address is what the proxy says.
+    let header = |name| details.headers.get(name);
+    let address = header("cf-connecting-ip").or_else(|| header("x-forwarded-for"));
+    json!({
+        "address": address.unwrap_or(&details.address),
+        "headers": details.headers,
+        "query": details.query,
+        "issued": details.issued,
+        "secure": details.secure,
+        "time": details.time,
+        "url": details.url,
+        "xdomain": details.xdomain,
+    })
+}
+
+fn without_admin(mut data: Value) -> Value {
+    if let Value::Object(fields) = &mut data {
+        fields.remove(ADMIN);
+    }
+    data
+}
+
+fn now(socket: &Socket) -> String {
+    Admin::now(&socket.server())
 }
 
 fn json_of(text: &str) -> String {

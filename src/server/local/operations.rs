@@ -2,11 +2,13 @@
 
 use super::Local;
 use crate::server::socket::Socket;
-use crate::shard::hall::operation::{Deed, View, Whole};
+use crate::shard::hall::operation::{Deed, Handshaken, View, Whole};
 use crate::shard::hall::{Outgoing, SocketKey, Usher};
 
 impl Usher for Local {
-    fn reached(&self, _message: Outgoing<'_>, _sockets: &[SocketKey]) {}
+    fn reached(&self, message: Outgoing<'_>, sockets: &[SocketKey]) {
+        self.tell_of_broadcast(message, sockets);
+    }
 
     fn operate(&self, deed: &Deed, sockets: &[SocketKey]) {
         // One that is gone by now was disconnected by what was done with those before it.
@@ -34,9 +36,11 @@ fn view(socket: &Socket, whole: bool) -> View {
         rooms: socket.rooms(),
         whole: whole.then(|| {
             Box::new(Whole {
-                handshake: socket.handshake().clone(),
-                auth: socket.auth_json().into(),
-                data: None,
+                handshake: Handshaken::Here {
+                    handshake: socket.handshake().clone(),
+                    auth: socket.auth_json().into(),
+                },
+                data: socket.data_json(),
             })
         }),
     }

@@ -169,6 +169,7 @@ impl Socket {
         let mut own = self.0.own.borrow_mut();
         let removed = own.as_mut().map(|own| own.listening.remove(listener));
         drop(own);
+        self.watch();
         drop(removed);
     }
 
@@ -247,7 +248,9 @@ impl Socket {
     /// # }
     /// ```
     pub fn off_any_outgoing(&self) {
-        drop(self.take_catch_all(|inspection| &mut inspection.outgoing));
+        let removed = self.take_catch_all(|inspection| &mut inspection.outgoing);
+        self.watch();
+        drop(removed);
     }
 
     /// Asks before each event of this socket whether it may pass (Node's `socket.use`), after the middlewares of the namespace; see
@@ -322,6 +325,11 @@ impl Socket {
     pub(crate) fn is_watched(&self) -> bool {
         !self.table().listeners.any_outgoing.is_empty()
             || self.inspection(|inspection| !inspection.outgoing.is_empty())
+    }
+
+    /// Sees to it that handlers of what goes out are told of broadcasts, too.
+    pub(super) fn watch(&self) {
+        self.0.local.hall().watch(self.0.key, self.is_watched());
     }
 
     /// Would anybody be told of an error?
@@ -444,6 +452,7 @@ impl Socket {
             once: false,
         };
         self.listen(|listening| to(listening, handler));
+        self.watch();
         listener
     }
 

@@ -193,6 +193,7 @@ impl Engine {
         self.resumed();
         self.session.upgrade(cx.now_ms, &cx.settings.heartbeat);
         self.carrier = Carrier::WebSocket(machine);
+        cx.hall.set_polling(key, false);
         if matches!(self.upper, Upper::SocketIo(_)) {
             for socket in self.sockets.iter().flatten() {
                 cx.app.upgraded(*socket);
