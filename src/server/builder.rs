@@ -2,6 +2,7 @@
 
 mod listening;
 mod over_http;
+mod rooms;
 
 use std::path::PathBuf;
 

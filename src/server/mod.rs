@@ -33,6 +33,7 @@ mod namespace;
 mod operators;
 mod remote;
 mod reply;
+mod rooms;
 mod route;
 mod shape;
 mod shared;

@@ -11,6 +11,7 @@ use super::handler::{
 };
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
+use super::rooms::RoomHandlers;
 use super::watching::Watching;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
@@ -23,6 +24,7 @@ pub(crate) struct SharedTable {
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
     pub(crate) listeners: SharedListeners,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
     pub(crate) watching: Watching,
 }
 
@@ -35,6 +37,7 @@ pub(crate) struct Table {
     pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
     pub(crate) disconnect: Vec<LocalDisconnectHandler>,
     pub(crate) listeners: Listeners,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
     pub(crate) watching: Watching,
 }
 
@@ -53,6 +56,7 @@ impl SharedTable {
             disconnecting: self.disconnecting.iter().map(|handler| handler()).collect(),
             disconnect: self.disconnect.iter().map(|handler| handler()).collect(),
             listeners: self.listeners.on_this_core(),
+            rooms: self.rooms.clone(),
             watching: self.watching.clone(),
         }
     }

@@ -11,6 +11,7 @@ use super::http::options::Options;
 use super::http::script::Scripts;
 use super::namespace::Namespaces;
 use super::operators::{Elsewhere, PacketIds};
+use super::rooms::Ledger;
 use super::route::Routes;
 use super::start::Cores;
 use super::state::StateMap;
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
     pub(crate) packet_ids: Box<[PacketIds]>,
+    pub(crate) ledger: Ledger,
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
 
@@ -99,6 +101,7 @@ impl Shared {
             cores,
             clock: OnceLock::new(),
             packet_ids,
+            ledger: Ledger::default(),
             elsewhere: OnceLock::new(),
         }
     }

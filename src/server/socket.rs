@@ -408,7 +408,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn try_join(&self, room: impl AsRef<str>) -> Result<(), JoinError> {
-        self.0.local.hall().join(self.0.key, room.as_ref())
+        self.0.local.join(self, room.as_ref())
     }
 
     /// Leaves a room.
@@ -419,7 +419,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn leave(&self, room: impl AsRef<str>) {
-        self.0.local.hall().leave(self.0.key, room.as_ref());
+        self.0.local.leave(self, room.as_ref());
     }
 
     /// The rooms of this socket, the room of its own id among them. Empty once it is disconnected.

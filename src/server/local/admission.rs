@@ -179,7 +179,7 @@ impl Local {
     /// Nothing comes of a pending socket: what it joined is left, and nobody is told.
     fn turn_away(&self, socket: &Socket) {
         self.clear_seat(socket.key());
-        self.hall.vacate(socket.key());
+        self.vacate(socket);
         // The user's closures are dropped here, and may panic in it.
         caught(|| {
             socket.forget();
@@ -207,6 +207,7 @@ impl Local {
         {
             self.asked.borrow_mut().remove(connection, key);
         }
+        self.tell_entered(&socket);
         let run = || {
             let context = socket.connect_context();
             all(socket
