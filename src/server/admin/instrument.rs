@@ -45,7 +45,7 @@ impl Admin {
         if self.is_production {
             return counted;
         }
-        let shown = self.clone().show_sockets(counted);
+        let shown = self.clone().show_rooms(self.clone().show_sockets(counted));
         self.show_events(shown)
     }
 
@@ -184,9 +184,19 @@ impl Admin {
         server.of(&self.namespace).everyone().emit_raw(what, &shown);
     }
 
-    fn show_room(&self, what: &str, server: &Server, (namespace, room, id): (&str, &str, &str)) {
-        if self.is_watched(server) {
-            self.tell(server, what, (namespace, room, id, Self::now(server)));
+    fn show_rooms(self: Arc<Self>, namespace: Namespace) -> Namespace {
+        let left = self.clone();
+        namespace.on_memberships(
+            move |socket, room| self.show_room("room_joined", socket, room),
+            move |socket, room| left.show_room("room_left", socket, room),
+        )
+    }
+
+    fn show_room(&self, what: &str, socket: &Socket, room: &str) {
+        let server = socket.server();
+        if self.is_watched(&server) {
+            let args = (socket.namespace(), room, socket.id(), now(socket));
+            self.tell(&server, what, args);
         }
     }
 }
