@@ -70,19 +70,22 @@ fn program(namespace: Namespace) -> Namespace {
     namespace
         .on("hello", || "hello")
         .on("join", |socket: Socket, Data(room): Data<String>| {
-            socket.join(room)
+            socket.join(room);
+            Data(socket.rooms())
         })
         .on("leave", |socket: Socket, Data(room): Data<String>| {
-            socket.leave(room)
+            socket.leave(room);
+            Data(socket.rooms())
         })
         .on("rooms", |socket: Socket| Data(socket.rooms()))
         .on("say", |socket: Socket, said: Payload| {
-            socket.emit_raw("said", &said)
+            socket.emit_raw("said", &said);
         })
         .on(
             "set-data",
             |socket: Socket, Data(more): Data<Map<String, Value>>| {
-                socket.update_data(|data: &mut Map<String, Value>| data.extend(more))
+                let changed = socket.update_data(|data: &mut Map<String, Value>| data.extend(more));
+                changed.map(|()| true)
             },
         )
 }

@@ -42,6 +42,7 @@ pub use server::{Admission, Middleware, Rejection};
 pub use server::{
     Concurrent, EventError, EventErrorKind, Headers, Listener, PacketMiddleware, concurrent,
 };
+pub use server::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

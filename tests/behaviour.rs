@@ -126,7 +126,7 @@ fn teller<T>() -> (Teller<T>, mpsc::Receiver<T>) {
 #[test]
 fn a_family_of_namespaces_may_panic() {
     let server = start(Server::builder().config(base()).namespaces(
-        |name| {
+        |name: &str| {
             assert!(name != "/bad", "on purpose");
             name.starts_with("/good")
         },

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::Server;
 use super::namespace::Namespace;
+use super::namespace::known::Namespaces;
 use crate::wire::iso;
 use crate::{Error, Result};
 
@@ -141,24 +142,12 @@ impl AdminUi {
         self
     }
 
-    /// Instruments a server that is being described: `namespaces` are all that it has, `families` those of dynamic ones. The namespace for the UI comes
-    /// back, with what its clients may do.
-    pub(super) fn install(
-        self,
-        namespaces: &mut [(String, Namespace)],
-        families: &mut [Namespace],
-    ) -> Result<(Arc<Admin>, String, Namespace)> {
-        let gate = Gate::new(self.credentials.as_ref())
-            .map_err(|problem| Error::setting("admin", problem))?;
+    /// Instruments the namespaces of a server that is being described, and adds the one for the UI.
+    pub(super) fn install(self, namespaces: &mut Namespaces) -> Result<Arc<Admin>> {
+        let gate = Gate::new(self.credentials.as_ref());
+        let gate = gate.map_err(|problem| Error::setting("admin", problem))?;
         let name = format!("/{}", self.namespace.trim_start_matches('/'));
-        if name == "/" || namespaces.iter().any(|(other, _)| *other == name) {
-            return Err(Error::setting(
-                "admin",
-                format!(
-                    "wants the namespace {name} for itself, and the server has one of this name"
-                ),
-            ));
-        }
+        let fixed = namespaces.names();
         let admin = Arc::new(Admin {
             namespace: name.as_str().into(),
             is_readonly: self.is_readonly,
@@ -169,16 +158,15 @@ impl AdminUi {
             population: Mutex::default(),
             clients: Mutex::default(),
         });
-        for (name, namespace) in namespaces {
+        for name in fixed.iter().chain([&name]) {
             admin.add_fixed(name);
-            *namespace = admin.clone().instrument(std::mem::take(namespace));
         }
-        for namespace in families {
-            *namespace = admin.clone().instrument(std::mem::take(namespace));
-        }
-        admin.add_fixed(&name);
         let own = admin.clone().describe(Namespace::default());
-        Ok((admin, name, own))
+        namespaces.watch(
+            |namespace| admin.clone().instrument(namespace),
+            (&name, own),
+        )?;
+        Ok(admin)
     }
 }
 

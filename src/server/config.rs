@@ -95,6 +95,15 @@ pub struct Config {
     pub max_depth: usize,
     /// Namespaces that one client may be in at a time, at least 1. Default: 64.
     pub max_namespaces: usize,
+    /// Whether a namespace of a family ([`Builder::namespaces`](crate::Builder::namespaces)) is forgotten when the last socket has left it, or was not
+    /// let in; the family is asked again when somebody comes. Default: false, as in Node.
+    pub cleanup_empty_child_namespaces: bool,
+    /// Namespaces of families that are remembered at a time, at least 1. Their names are the clients' choice: when there are so many, the one that
+    /// nobody has been in for longest makes way for a new one; if there is somebody in each, clients are refused with "Too many namespaces".
+    /// Default: 10,000.
+    ///
+    /// Worst case: 4 KiB each, the longest name.
+    pub max_child_namespaces: usize,
     /// Rooms that one socket may be in at a time. Default: 1,000.
     pub max_rooms: usize,
     /// Connections on one core at a time, sessions on polling included; further connections are closed at once, further sessions refused
@@ -162,6 +171,8 @@ impl Default for Config {
             max_attachments: 10,
             max_depth: json::MAX_DEPTH,
             max_namespaces: 64,
+            cleanup_empty_child_namespaces: false,
+            max_child_namespaces: 10_000,
             max_rooms: 1000,
             max_connections: 1_000_000,
             max_polling_sessions: 100_000,
@@ -222,6 +233,12 @@ impl Config {
         in_range("max_attachments", self.max_attachments, 1, 1000)?;
         in_range("max_depth", self.max_depth, 1, json::MAX_DEPTH)?;
         in_range("max_namespaces", self.max_namespaces, 1, 10_000)?;
+        in_range(
+            "max_child_namespaces",
+            self.max_child_namespaces,
+            1,
+            10_000_000,
+        )?;
         in_range("max_rooms", self.max_rooms, 1, 1 << 20)?;
         in_range("max_tls_handshakes", self.max_tls_handshakes, 1, 1 << 24)?;
         in_range("max_connections", self.max_connections as usize, 1, 1 << 24)?;

@@ -224,7 +224,7 @@ fn shared_middleware<M, F: PacketMiddleware<M> + Send + Sync>(middleware: F) -> 
 }
 
 /// Those of a namespace as they were registered.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SharedListeners {
     any: Vec<SharedEventHandler>,
     any_outgoing: Vec<SharedEventHandler>,
@@ -243,6 +243,14 @@ pub(crate) struct Listeners {
 }
 
 impl SharedListeners {
+    /// Those of another table come behind these.
+    pub(crate) fn extend(&mut self, other: SharedListeners) {
+        self.any.extend(other.any);
+        self.any_outgoing.extend(other.any_outgoing);
+        self.middlewares.extend(other.middlewares);
+        self.errors.extend(other.errors);
+    }
+
     pub(crate) fn on_this_core(&self) -> Listeners {
         Listeners {
             any: self.any.iter().map(|handler| handler()).collect(),

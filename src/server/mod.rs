@@ -78,7 +78,7 @@ pub use http::options::{ConnectionError, Forbidden};
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
-pub use namespace::Namespace;
+pub use namespace::{Family, FamilyBroadcast, Namespace, NamespaceMatcher, NamespaceRequest};
 pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;

@@ -29,6 +29,16 @@ pub(crate) struct RoomHandlers {
 }
 
 impl RoomHandlers {
+    /// Those of another table come behind these.
+    pub(crate) fn followed_by(&self, other: &RoomHandlers) -> RoomHandlers {
+        let mut all = self.clone();
+        all.create.extend_from_slice(&other.create);
+        all.join.extend_from_slice(&other.join);
+        all.leave.extend_from_slice(&other.leave);
+        all.delete.extend_from_slice(&other.delete);
+        all
+    }
+
     /// Does anybody want to know which rooms there are?
     fn counts(&self) -> bool {
         !self.create.is_empty() || !self.delete.is_empty()

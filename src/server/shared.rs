@@ -9,7 +9,7 @@ use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
 use super::http::script::Scripts;
-use super::namespace::Namespaces;
+use super::namespace::known::Namespaces;
 use super::operators::{Elsewhere, PacketIds};
 use super::rooms::Ledger;
 use super::route::Routes;
@@ -150,6 +150,12 @@ impl Shared {
     /// The other servers of the cluster.
     pub(crate) fn elsewhere(&self) -> Option<&dyn Elsewhere> {
         self.elsewhere.get().map(|elsewhere| &**elsewhere)
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn with_admin(mut self, admin: Option<Arc<Admin>>) -> Self {
+        self.admin = admin;
+        self
     }
 
     /// The traffic of one more core.

@@ -16,6 +16,11 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
+    pub(crate) fn extend(&mut self, other: Watching) {
+        self.upgrade.extend(other.upgrade);
+        self.data.extend(other.data);
+    }
+
     pub(crate) fn tell_upgrade(&self, socket: &Socket) {
         tell(&self.upgrade, socket);
     }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use crate::server::{
-    DisconnectReason, EventName, HandshakeDetails, Namespace, Payload, RemoteSocket, Server,
-    Socket, Transport,
+    DisconnectReason, EventName, HandshakeDetails, Namespace, Payload, RemoteSocket, Socket,
+    Transport,
 };
 
 /// A socket, as the UI knows it (admin-ui 0.5, `SerializedSocket`).

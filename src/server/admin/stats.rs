@@ -15,6 +15,8 @@ use crate::shard::traffic::Flow;
 const TICK: Duration = Duration::from_secs(1);
 /// And told every so many of them (admin-ui 0.5: every 2 s).
 const TICKS: usize = 2;
+/// What is kept while nobody watches.
+const KEPT_MS: u64 = 5000;
 
 /// How often something happened in one second (admin-ui 0.5, `NamespaceEvent`).
 #[derive(Serialize)]
@@ -60,36 +62,34 @@ fn watch(admin: &Admin, shared: &Weak<Shared>) {
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned();
     let mut last = Flow::default();
-    let mut events = Vec::new();
+    let mut events: Vec<Counted> = Vec::new();
     for tick in 1_usize.. {
         // Nobody unparks this thread.
         thread::park_timeout(TICK);
         let Some(shared) = shared.upgrade().filter(|shared| !shared.is_ending()) else {
             return;
         };
-        let flow = shared.traffic();
-        let server = Server::of_shared(&shared);
-        if admin.is_watched(&server) {
-            let second = shared.unix_ms(shared.now_ms()) / 1000 * 1000;
-            count(&mut events, second, &last, &flow);
-            if tick % TICKS == 0 {
-                let stats = Stats {
-                    server_id: admin.server_id.as_deref().unwrap_or(&hostname),
-                    hostname: &hostname,
-                    pid: std::process::id(),
-                    uptime: shared.now_ms() as f64 / 1000.0,
-                    clients_count: flow.clients(),
-                    polling_clients_count: flow.on_polling,
-                    aggregated_events: &events,
-                    namespaces: admin.populations(),
-                };
-                admin.tell(&server, "server_stats", stats);
-                events.clear();
-            }
-        } else {
+        let (server, flow) = (Server::of_shared(&shared), shared.traffic());
+        let second = shared.unix_ms(shared.now_ms()) / 1000 * 1000;
+        count(&mut events, second, &last, &flow);
+        last = flow;
+        if !admin.is_watched(&server) {
+            // Who comes is shown the last seconds, its own coming among them.
+            events.retain(|event| event.timestamp + KEPT_MS > second);
+        } else if tick % TICKS == 0 {
+            let stats = Stats {
+                server_id: admin.server_id.as_deref().unwrap_or(&hostname),
+                hostname: &hostname,
+                pid: std::process::id(),
+                uptime: shared.now_ms() as f64 / 1000.0,
+                clients_count: flow.clients(),
+                polling_clients_count: flow.on_polling,
+                aggregated_events: &events,
+                namespaces: admin.populations(),
+            };
+            admin.tell(&server, "server_stats", stats);
             events.clear();
         }
-        last = flow;
     }
 }
 

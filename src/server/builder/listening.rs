@@ -73,4 +73,17 @@ impl Builder {
         self.root = self.root.on_upgrade(watcher);
         self
     }
+
+    /// Opens the server to the Socket.IO Admin UI. It needs the feature `admin`, which is on by default.
+    ///
+    /// ```
+    /// use ringhall::{AdminUi, Server};
+    /// let builder = Server::builder().admin(AdminUi::without_auth().readonly());
+    /// # let _ = builder;
+    /// ```
+    #[cfg(feature = "admin")]
+    pub fn admin(mut self, admin: crate::AdminUi) -> Self {
+        self.admin = Some(admin);
+        self
+    }
 }

@@ -32,6 +32,9 @@ impl Local {
         for handler in socket.own_disconnect() {
             self.run_detached(|| handler(&context));
         }
+        if socket.table().is_family {
+            self.child_left(socket.id_and_namespace().1);
+        }
         // The user's closures are dropped here, and may panic in it.
         caught(|| {
             socket.forget();
