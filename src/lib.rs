@@ -25,6 +25,7 @@ pub use error::{Error, Result};
 pub use server::AdminUi;
 #[cfg(feature = "tls")]
 pub use server::Tls;
+pub use server::adapter;
 #[cfg(feature = "testing")]
 pub use server::testing;
 pub use server::{
@@ -35,8 +36,9 @@ pub use server::{
     ExtractError, FetchSockets, Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError,
     Handshake, HandshakeDetails, IntoReply, IntoRooms, JoinError, Message, MessageHandler,
     Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload, Priority, Receivers,
-    RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server, Session, Socket, SocketId,
-    State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
+    RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server, ServerEvent, Session,
+    Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
 pub use server::{

@@ -437,6 +437,24 @@ fn code_that_panics_is_counted_and_harms_nobody() {
                 });
                 socket.off_listener(listener);
             })
+            .on("keep", |socket: Socket| {
+                // Several in one socket: a panic on top of a panic would end the process.
+                let [one, two, three, four] = [(); 4].map(|()| Bomb(true));
+                socket.on("never", move || {
+                    let _ = &one;
+                });
+                socket.on("never", move || {
+                    let _ = &two;
+                });
+                socket.packet_middleware(move || {
+                    let _ = &three;
+                });
+                socket.on_disconnect(move || {
+                    let _ = &four;
+                });
+                socket.set_session(Bomb(true));
+                socket.set_session((Bomb(true),));
+            })
             .on_connection(|| -> () { panic!("on purpose") })
             .on_disconnecting(|| -> () { panic!("on purpose") })
             .on_disconnect(|| -> () { panic!("on purpose") }),
@@ -478,10 +496,13 @@ fn code_that_panics_is_counted_and_harms_nobody() {
     }
     let counters = server.counters();
     assert_eq!(counters.events_refused, 2);
+    send_text(&mut client, "42[\"keep\"]");
+    settle(&mut client);
     send_text(&mut client, "41");
     join(&mut client, "");
     settle(&mut client);
-    assert_eq!(server.counters().panics, panics + 3);
+    // What was kept, and the handlers of connecting and disconnecting.
+    assert_eq!(server.counters().panics, panics + 6 + 3);
     drop(client);
     end(&server);
 }

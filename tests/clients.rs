@@ -68,6 +68,23 @@ fn msgpack() {
     }
 }
 
+/// What the Socket.IO Admin UI asks and is told.
+#[test]
+fn admin() {
+    for (transports, cores) in [("websocket", "2"), ("polling", "1")] {
+        let set = [
+            ("RINGHALL_TRANSPORTS", transports),
+            ("RINGHALL_CORES", cores),
+        ];
+        node_suite_with("admin", &set);
+    }
+}
+
+#[test]
+fn admin_in_a_browser() {
+    node_suite("admin-browser");
+}
+
 /// The modes in which our own script is tried, too.
 const OWN_MODES: [Mode; 3] = [
     mode("polling,websocket", false, "2"),
@@ -92,6 +109,20 @@ fn own_client() {
 #[test]
 fn engine() {
     node_suite("engine");
+}
+
+/// Listeners, middlewares, errors, order.
+#[test]
+fn events() {
+    for transports in ["polling", "websocket"] {
+        for cores in ["1", "4"] {
+            let set = [
+                ("RINGHALL_TRANSPORTS", transports),
+                ("RINGHALL_CORES", cores),
+            ];
+            node_suite_with("events", &set);
+        }
+    }
 }
 
 /// Clients of Socket.IO 2 and Engine.IO 3.

@@ -177,6 +177,44 @@ fn middlewares_let_in_and_refuse() {
 }
 
 #[test]
+fn namespaces_come_into_being_and_end() {
+    let namespaces = Program::start("namespaces");
+    let mut lobby = Client::socket_io(&namespaces, "");
+    let mut admin = Client::session(&namespaces, "");
+    admin.send(r#"40/admin,{"token":"guess"}"#);
+    assert_eq!(admin.read(), r#"44/admin,{"message":"not you"}"#);
+    admin.send(r#"40/admin,{"token":"sesame"}"#);
+    assert!(admin.read().starts_with(r#"40/admin,{"sid":""#));
+
+    let [mut ada, mut ben, mut eve] = ["ada", "ben", "eve"].map(|name| {
+        let number = if name == "eve" { 8 } else { 7 };
+        let mut player = Client::session(&namespaces, "");
+        player.send(&format!(r#"40/game-{number},{{"name":"{name}"}}"#));
+        let connected = format!(r#"40/game-{number},{{"sid":""#);
+        assert!(player.read().starts_with(&connected));
+        player
+    });
+    assert_eq!(lobby.read(), r#"42["game","/game-7"]"#);
+    assert_eq!(lobby.read(), r#"42["game","/game-8"]"#);
+    assert_eq!(ada.read(), r#"42/game-7,["joined","ben"]"#);
+    ada.send(r#"42/game-7,["move","e4"]"#);
+    assert_eq!(ben.read(), r#"42/game-7,["moved","ada","e4"]"#);
+
+    admin.send(r#"42/admin,1["games"]"#);
+    assert_eq!(admin.read(), r#"43/admin,1[["/game-7","/game-8"]]"#);
+    admin.send(r#"42/admin,["announce","dinner"]"#);
+    assert_eq!(lobby.read(), r#"42["announced","dinner"]"#);
+    assert_eq!(ada.read(), r#"42/game-7,["announced","dinner"]"#);
+    assert_eq!(eve.read(), r#"42/game-8,["announced","dinner"]"#);
+
+    eve.send("41/game-8,");
+    eve.send("40/nowhere,");
+    assert_eq!(eve.read(), r#"44/nowhere,{"message":"Invalid namespace"}"#);
+    admin.send(r#"42/admin,2["games"]"#);
+    assert_eq!(admin.read(), r#"43/admin,2[["/game-7"]]"#);
+}
+
+#[test]
 fn load_target_serves_what_is_measured() {
     let target = Program::start("load_target");
     let mut plain = Client::connect(&target, "/echo");
@@ -236,6 +274,7 @@ fn examples_stay_short() {
         ("examples/with_axum.rs", 60),
         ("examples/acks.rs", 120),
         ("examples/middleware.rs", 120),
+        ("examples/namespaces.rs", 120),
         ("examples/rooms.rs", 120),
         ("examples/binary.rs", 120),
         ("examples/inside_axum.rs", 65),

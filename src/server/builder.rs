@@ -4,12 +4,16 @@ mod listening;
 mod over_http;
 mod rooms;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::adapter::{Adapter, InMemory};
 #[cfg(feature = "admin")]
 use super::admin::AdminUi;
+use super::cluster::Cluster;
 use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
@@ -17,7 +21,7 @@ use super::http::options::Hooks;
 use super::http::script::Scripts;
 use super::middleware::Middleware;
 use super::namespace::children::Limits;
-use super::namespace::known::{Described, Namespaces, Newcomer};
+use super::namespace::known::{Described, Namespaces, Newcomer, normal_name};
 use super::namespace::{Namespace, NamespaceMatcher};
 use super::route::{Routes, WebSocketRoute};
 use super::shared::{Served, Shared};
@@ -63,6 +67,8 @@ pub struct Builder {
     hooks: Hooks,
     fallback: Option<Fallback>,
     client_dir: Option<PathBuf>,
+    /// `None`: in memory.
+    adapter: Option<Arc<dyn Adapter>>,
 }
 
 /// An address to listen on.
@@ -407,6 +413,16 @@ impl Builder {
         self.start_anyway()
     }
 
+    pub(super) fn with_root(mut self, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
+        self.root = describe(self.root);
+        self
+    }
+
+    pub(super) fn with_adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
+        self.adapter = Some(adapter);
+        self
+    }
+
     fn start_anyway(self) -> Result<Server> {
         let (config, listen) = (self.config.clone(), self.listen.clone());
         let shared = self.into_shared()?;
@@ -444,7 +460,37 @@ impl Builder {
         self.into_shared().map(drop)
     }
 
-    pub(super) fn into_shared(self) -> Result<Shared> {
+    /// How the server is joined with others.
+    fn take_cluster(&mut self) -> Result<Cluster> {
+        let mut events = HashMap::new();
+        events.insert(
+            normal_name("/"),
+            std::mem::take(&mut self.root.server_events),
+        );
+        for (described, namespace) in &mut self.namespaces {
+            let handlers = std::mem::take(&mut namespace.server_events);
+            match described {
+                Described::Named(name) => {
+                    events.insert(normal_name(name), handlers);
+                }
+                Described::Family(_) if handlers.is_empty() => {}
+                Described::Family(_) => {
+                    return Err(Error::setting(
+                        "namespaces",
+                        "have a handler of server events, and there is none for a family: give it to a namespace that has a name",
+                    ));
+                }
+            }
+        }
+        let adapter = self.adapter.take();
+        Ok(Cluster::new(
+            adapter.unwrap_or_else(|| Arc::new(InMemory)),
+            events,
+        ))
+    }
+
+    pub(super) fn into_shared(mut self) -> Result<Shared> {
+        let cluster = self.take_cluster()?;
         let settings = self.config.settings()?;
         let prefix = self.config.path_prefix()?;
         let mut routes = Routes::new(self.config.socket_io.then_some(prefix));
@@ -494,7 +540,7 @@ impl Builder {
             None => None,
             Some(ui) => Some(ui.install(&mut namespaces)?),
         };
-        let shared = Shared::new(
+        let mut shared = Shared::new(
             settings,
             self.config.max_rooms,
             self.states,
@@ -510,7 +556,10 @@ impl Builder {
             ),
         );
         #[cfg(feature = "admin")]
-        let shared = shared.with_admin(admin);
+        {
+            shared.admin = admin;
+        }
+        shared.cluster = cluster;
         Ok(shared)
     }
 }

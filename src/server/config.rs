@@ -85,7 +85,8 @@ pub struct Config {
     /// The longest Engine.IO message, in bytes (`maxHttpBufferSize` in Node); a longer one is refused with close code 1009.
     /// Default: 1,000,000.
     pub max_payload: usize,
-    /// The form of Socket.IO's packets, which its clients must speak, too. Default: [`Parser::Default`].
+    /// The form of Socket.IO's packets, which its clients must speak, too. With another one than the default `allow_eio3` cannot be set: clients of
+    /// Socket.IO 2 have nothing that fits. Default: [`Parser::Default`].
     pub parser: Parser,
     /// Binary attachments in one Socket.IO packet at most, 1 to 1,000; a client that sends more is disconnected. Default: 10, which is also
     /// what official clients accept (those with msgpack accept any number).
@@ -255,6 +256,13 @@ impl Config {
     /// Checks everything, and turns it into what the engine runs on.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         self.check_ranges()?;
+        if self.allow_eio3 && self.parser != Parser::Default {
+            // Their socket.io-msgpack-parser 2 is another protocol: what is no event is JSON in a text message.
+            return Err(Error::setting(
+                "allow_eio3",
+                "is set, and clients of Socket.IO 2 speak the default parser alone",
+            ));
+        }
         let (interval_ms, timeout_ms) = (
             ms("ping_interval", self.ping_interval)?,
             ms("ping_timeout", self.ping_timeout)?,
@@ -409,12 +417,15 @@ mod tests {
     #[test]
     fn each_bad_value_names_its_setting() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 12] = [
             ("cores", |c| c.cores = 0),
             ("cores", |c| c.cores = 257),
             ("max_message", |c| c.max_message = usize::MAX),
             ("max_attachments", |c| c.max_attachments = 0),
             ("max_depth", |c| c.max_depth = 0),
+            ("allow_eio3", |c| {
+                (c.allow_eio3, c.parser) = (true, Parser::MsgPack);
+            }),
             ("max_depth", |c| c.max_depth = 128),
             ("max_unsent_cut", |c| c.max_unsent_cut = 1),
             ("ping_timeout", |c| c.ping_timeout = Duration::ZERO),

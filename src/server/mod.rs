@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub mod adapter;
 #[cfg(feature = "admin")]
 mod admin;
 mod arguments;
@@ -12,6 +13,7 @@ mod asking;
 mod binary;
 mod broadcast;
 mod builder;
+mod cluster;
 mod concurrent;
 mod config;
 mod counters;
@@ -35,6 +37,7 @@ mod remote;
 mod reply;
 mod rooms;
 mod route;
+mod server_events;
 mod shape;
 mod shared;
 mod socket;
@@ -82,6 +85,7 @@ pub use namespace::{Family, FamilyBroadcast, Namespace, NamespaceMatcher, Namesp
 pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
+pub use server_events::ServerEvent;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
 pub use task::spawn;
 #[cfg(feature = "tls")]
@@ -319,7 +323,9 @@ impl Server {
             let source = std::io::Error::other("a core of the server cannot wait for its own end");
             return Err(crate::Error::system("wait for the server")(source));
         }
-        self.shared.cores().map_or(Ok(()), Cores::wait)
+        let ended = self.shared.cores().map_or(Ok(()), Cores::wait);
+        self.shared.cluster.wait();
+        ended
     }
 }
 
@@ -349,6 +355,18 @@ impl NamespaceHandle {
     /// The name, such as `/chat`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The server that it is of.
+    ///
+    /// ```
+    /// use ringhall::{NamespaceHandle, Server};
+    /// let builder = Server::builder()
+    ///     .on_new_namespace(|namespace: &NamespaceHandle| namespace.server().emit("opened", namespace.name()));
+    /// # let _ = builder;
+    /// ```
+    pub fn server(&self) -> Server {
+        Server::of_shared(&self.shared)
     }
 
     /// Emits an event to everybody in the namespace.

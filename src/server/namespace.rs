@@ -18,6 +18,7 @@ use super::handler::{
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
 use super::rooms::RoomHandlers;
+use super::server_events::ServerHandlers;
 use super::watching::Watching;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
@@ -104,6 +105,7 @@ impl SharedTable {
 #[derive(Default)]
 pub struct Namespace {
     pub(crate) table: SharedTable,
+    pub(crate) server_events: ServerHandlers,
     family: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 #[cfg(feature = "admin")]
 use super::admin::Admin;
+use super::cluster::Cluster;
 use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     /// What is behind the Admin UI, if there is one.
     #[cfg(feature = "admin")]
     pub(crate) admin: Option<Arc<Admin>>,
+    pub(crate) cluster: Cluster,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
@@ -97,6 +99,7 @@ impl Shared {
             is_ending: AtomicBool::new(false),
             #[cfg(feature = "admin")]
             admin: None,
+            cluster: Cluster::default(),
             addresses,
             cores,
             clock: OnceLock::new(),
@@ -141,7 +144,6 @@ impl Shared {
     }
 
     /// Once, before the server runs, if it is part of a cluster.
-    #[allow(dead_code, reason = "there is no cluster yet")]
     pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
         let first = self.elsewhere.set(elsewhere).is_ok();
         debug_assert!(first, "a server is part of one cluster");
@@ -150,12 +152,6 @@ impl Shared {
     /// The other servers of the cluster.
     pub(crate) fn elsewhere(&self) -> Option<&dyn Elsewhere> {
         self.elsewhere.get().map(|elsewhere| &**elsewhere)
-    }
-
-    #[cfg(feature = "admin")]
-    pub(crate) fn with_admin(mut self, admin: Option<Arc<Admin>>) -> Self {
-        self.admin = admin;
-        self
     }
 
     /// The traffic of one more core.

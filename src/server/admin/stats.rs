@@ -52,8 +52,8 @@ struct Population {
 }
 
 /// Starts the thread that tells the numbers, until the server is shut down or gone.
-pub(crate) fn start(admin: &Arc<Admin>, server: &Server) -> std::io::Result<()> {
-    let (admin, shared) = (admin.clone(), Arc::downgrade(&server.shared));
+pub(crate) fn start(admin: &Arc<Admin>, shared: &Arc<Shared>) -> std::io::Result<()> {
+    let (admin, shared) = (admin.clone(), Arc::downgrade(shared));
     let thread = thread::Builder::new().name("ringhall-admin".to_owned());
     thread.spawn(move || watch(&admin, &shared)).map(drop)
 }

@@ -120,7 +120,7 @@ impl Namespaces {
         for table in &mut self.tables {
             let described = Namespace {
                 table: std::mem::take(table),
-                family: None,
+                ..Namespace::default()
             };
             *table = change(described).table;
         }
@@ -230,7 +230,7 @@ impl Kin {
 }
 
 /// As in Node: `of("x")` is `of("/x")`, and `of("")` is `of("/")`.
-fn normal_name(name: &str) -> Arc<str> {
+pub(crate) fn normal_name(name: &str) -> Arc<str> {
     if name.starts_with('/') {
         name.into()
     } else {

@@ -37,8 +37,15 @@ pub(super) fn run<T>(builder: Builder, test: impl AsyncFnOnce(Testing) -> T) -> 
             hall: core.hall.clone(),
             server: core.server.clone(),
         };
+        let server = core.server.clone();
         tokio::task::spawn_local(core.go());
-        test(testing).await
+        let result = test(testing).await;
+        let panics = server.counters().panics;
+        assert!(
+            panics == 0,
+            "the program panicked {panics} times: the server survives it, and each is above"
+        );
+        result
     })
 }
 

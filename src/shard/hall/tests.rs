@@ -233,6 +233,7 @@ fn reports(receiver: &mut UnboundedReceiver<Report>) -> (Vec<String>, bool) {
             Ok(Report::Answer { json, .. }) => {
                 all.push(String::from_utf8(json.to_vec()).unwrap());
             }
+            Ok(Report::NotAll) => panic!("there is no other server"),
             Err(error) => return (all, error == TryRecvError::Disconnected),
         }
     }
