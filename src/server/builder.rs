@@ -492,31 +492,8 @@ impl Builder {
     pub(super) fn into_shared(mut self) -> Result<Shared> {
         let cluster = self.take_cluster()?;
         let settings = self.config.settings()?;
-        let prefix = self.config.path_prefix()?;
-        let mut routes = Routes::new(self.config.socket_io.then_some(prefix));
-        for (path, route) in self.websockets {
-            check_path(&path, routes.websocket(&path, route))?;
-        }
-        for (path, content_type, body) in self.pages {
-            check_path(&path, routes.page(&path, content_type, body))?;
-        }
-        for (path, route) in self.engines {
-            let prefix = self.config.prefix_of(&path)?;
-            if !routes.engine(prefix, route) {
-                return Err(Error::setting(
-                    "path",
-                    format!("{path} is given to two routes"),
-                ));
-            }
-        }
-        if let Some((path, prefix)) = routes.unreachable() {
-            return Err(Error::setting(
-                "path",
-                format!(
-                    "{path} cannot be reached: all paths that begin with {prefix} are Engine.IO's"
-                ),
-            ));
-        }
+        let described = (self.websockets, self.pages, self.engines);
+        let routes = routes_of(&self.config, described)?;
         let scripts = match self.client_dir {
             _ if !self.config.serve_client => None,
             None => Some(Scripts::own()),
@@ -562,6 +539,40 @@ impl Builder {
         shared.cluster = cluster;
         Ok(shared)
     }
+}
+
+/// WebSockets, pages, and Engine.IO by itself, each with its path.
+type RoutesDescribed = (
+    Vec<(String, WebSocketRoute)>,
+    Vec<(String, &'static str, Bytes)>,
+    Vec<(String, EngineRoute)>,
+);
+
+fn routes_of(config: &Config, (websockets, pages, engines): RoutesDescribed) -> Result<Routes> {
+    let prefix = config.path_prefix()?;
+    let mut routes = Routes::new(config.socket_io.then_some(prefix));
+    for (path, route) in websockets {
+        check_path(&path, routes.websocket(&path, route))?;
+    }
+    for (path, content_type, body) in pages {
+        check_path(&path, routes.page(&path, content_type, body))?;
+    }
+    for (path, route) in engines {
+        let prefix = config.prefix_of(&path)?;
+        if !routes.engine(prefix, route) {
+            return Err(Error::setting(
+                "path",
+                format!("{path} is given to two routes"),
+            ));
+        }
+    }
+    if let Some((path, prefix)) = routes.unreachable() {
+        return Err(Error::setting(
+            "path",
+            format!("{path} cannot be reached: all paths that begin with {prefix} are Engine.IO's"),
+        ));
+    }
+    Ok(routes)
 }
 
 fn check_path(path: &str, is_free: bool) -> Result<()> {

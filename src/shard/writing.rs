@@ -6,6 +6,24 @@ use super::Shard;
 use super::application::Application;
 use super::connection::End;
 use crate::reactor::{ConnKey, Reactor, SendBuffer};
+use crate::room::turn::Piece;
+
+/// What a turn says to sessions.
+#[derive(Default)]
+struct Out {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Out {
+    fn add<'a>(&mut self, pieces: impl Iterator<Item = Piece<'a>>) {
+        // A heartbeat, a head of two bytes with a digit behind it, is no packet that anybody wants counted.
+        for piece in pieces.filter(|piece| piece.bytes().len() > 3) {
+            self.packets += 1;
+            self.bytes += piece.bytes().len() as u64;
+        }
+    }
+}
 
 impl<R: Reactor, A: Application> Shard<R, A> {
     pub(super) fn sent(
@@ -88,7 +106,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let mut failed: Vec<ConnKey> = Vec::new();
         let mut full: Vec<ConnKey> = Vec::new();
         let mut polled: Vec<ConnKey> = Vec::new();
-        let (mut packets, mut bytes) = (0, 0);
+        let mut out = Out::default();
         hall.with_turn(|turn, busy| {
             while let Some(marked) = turn.take_marked() {
                 let slot = marked.connection;
@@ -99,11 +117,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                     continue;
                 }
                 if connection.is_engine() {
-                    // A heartbeat, a head of two bytes with a digit behind it, is no packet that anybody wants counted.
-                    for piece in turn.pieces(marked).filter(|piece| piece.bytes().len() > 3) {
-                        packets += 1;
-                        bytes += piece.bytes().len() as u64;
-                    }
+                    out.add(turn.pieces(marked));
                 }
                 let idle = connection.descriptor.filter(|_| !connection.send_submitted);
                 let Some(descriptor) = idle else {
@@ -141,7 +155,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             turn.clear();
         });
-        hall.traffic().went_out(packets, bytes);
+        hall.traffic().went_out(out.packets, out.bytes);
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
         }
