@@ -1,10 +1,11 @@
-//! The server that `tests/interop/features.test.mjs` (and `eio3.test.mjs`, with clients of Socket.IO 2) talks to with the official client: the server asks, addresses
+//! The server that `tests/interop/features.test.mjs` and `namespaces.test.mjs` (and `eio3.test.mjs`, with clients of Socket.IO 2) talks to with the official client: the server asks, addresses
 //! some and leaves out others, and parts from clients in every way.
 //!
 //! ```text
 //! cargo run --example interop -- --listen 127.0.0.1:3000
 //! ```
 
+mod admission;
 mod events;
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder = builder.namespace(name, program);
     }
     builder = builder.namespace("/events", events::describe);
+    builder = admission::describe(builder);
     if options.port != Port::Ringhall {
         return inside_axum(builder.start_embedded()?, &options.listen, options.port);
     }

@@ -100,7 +100,7 @@ fn engine_door(
     {
         return Door::Http;
     }
-    let Ok(opening) = query.opening(above, handshake(), options) else {
+    let Ok(opening) = query.opening(above, handshake(), None, options) else {
         return Door::Http;
     };
     let mut headers = http::HeaderMap::new();

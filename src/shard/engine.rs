@@ -19,6 +19,7 @@ use super::call::{Above, Opening, Route};
 use super::command::Command;
 use super::connection::{Context, Flow};
 use super::dialect::Dialect;
+use super::grant::{Grant, Granted};
 use super::hall::SocketKey;
 use super::handshake::Handshake;
 use super::home::Sid;
@@ -47,6 +48,7 @@ pub(crate) struct Engine {
     carrier: Carrier,
     upper: Upper,
     handshake: Rc<Handshake>,
+    granted: Option<Rc<Granted>>,
     /// The client's sockets; the client machine knows them by their index here. Without Socket.IO there is one.
     sockets: SmallVec<[Option<SocketKey>; 1]>,
     /// Its opening was counted, its end not yet.
@@ -113,6 +115,7 @@ impl Engine {
                 Above::Raw { number, .. } => Upper::Raw(number),
             },
             handshake: Rc::new(opening.handshake),
+            granted: opening.grant.map(Grant::settle),
             sockets: SmallVec::new(),
             is_counted: false,
         }))
@@ -208,6 +211,7 @@ impl Engine {
             sid: self.sid.as_str(),
             revision: self.revision,
             handshake: &self.handshake,
+            granted: self.granted.as_ref(),
             sockets: &mut self.sockets,
             cx,
         };
@@ -230,6 +234,7 @@ impl Engine {
                 carrier: Carrier::WebSocket(websocket),
                 upper,
                 handshake,
+                granted,
                 sockets,
                 ..
             } = self
@@ -244,6 +249,7 @@ impl Engine {
                 sid: sid.as_str(),
                 revision: *revision,
                 handshake,
+                granted: granted.as_ref(),
                 sockets,
                 cx,
             };

@@ -22,7 +22,7 @@ use crate::server::middleware::{Passage, Rejection, Undecided};
 use crate::server::namespace::family::{Answer, LaterAnswer, LocalTakes, NamespaceRequest};
 use crate::server::namespace::known::Namespaces;
 use crate::server::socket::Socket;
-use crate::server::{Handshake, task};
+use crate::server::task;
 use crate::shard::application::{Decision, Entry, Knock, Verdict};
 use crate::shard::command::Command;
 use crate::shard::hall::{SocketKey, Standing};
@@ -78,13 +78,6 @@ impl Asked {
     }
 }
 
-/// Who asks.
-struct Asker<'a> {
-    connection: ConnKey,
-    handshake: &'a Rc<Handshake>,
-    auth: &'a [u8],
-}
-
 /// Which family takes a name.
 enum Taken {
     By(usize),
@@ -110,55 +103,50 @@ const FULL: &str = "Server is full";
 impl Local {
     /// A client asks to be let in.
     pub(super) fn handle_knock(self: &Rc<Self>, knock: Knock<'_>) -> Verdict {
-        let asker = Asker {
-            connection: knock.connection,
-            handshake: knock.handshake,
-            auth: knock.auth,
-        };
         if let Some((scope, number)) = self.shared.namespaces.find(knock.namespace) {
-            return self.receive(&asker, &scope, number);
+            return self.receive(&knock, &scope, number);
         }
         if self.shared.namespaces.families() == 0 {
             return refusal(INVALID);
         }
         match self.enter_child(knock.namespace, None) {
             Place::Unknown => {}
-            place => return self.receive_at(&asker, place),
+            place => return self.receive_at(&knock, place),
         }
-        let request = NamespaceRequest::new(knock.namespace, knock.auth, knock.handshake);
+        let request = NamespaceRequest::new(knock);
         match self.ask_families(&request, 0) {
             Taken::By(family) => {
                 let place = self.enter_child(knock.namespace, Some(family));
-                self.receive_at(&asker, place)
+                self.receive_at(&knock, place)
             }
             Taken::ByNobody => refusal(INVALID),
             Taken::Waiting(rest, family) => {
                 let name = request.shared_name();
                 let asked = &self.admissions.asked;
-                asked.borrow_mut().note(asker.connection, name, None);
-                self.place_later(asker.connection, request, rest, family);
+                asked.borrow_mut().note(knock.connection, name, None);
+                self.place_later(knock.connection, request, rest, family);
                 Verdict::Later
             }
         }
     }
 
-    fn receive_at(self: &Rc<Self>, asker: &Asker<'_>, place: Place) -> Verdict {
+    fn receive_at(self: &Rc<Self>, knock: &Knock<'_>, place: Place) -> Verdict {
         match place {
-            Place::At(scope, number) => self.receive(asker, &scope, number),
+            Place::At(scope, number) => self.receive(knock, &scope, number),
             Place::Unknown => refusal(INVALID),
             Place::Full => refusal(TOO_MANY),
         }
     }
 
     /// There is such a namespace, with this table: is the client let in?
-    fn receive(self: &Rc<Self>, asker: &Asker<'_>, scope: &Arc<str>, number: usize) -> Verdict {
+    fn receive(self: &Rc<Self>, knock: &Knock<'_>, scope: &Arc<str>, number: usize) -> Verdict {
         let is_open = self.tables[number].middlewares.is_empty();
         let standing = if is_open {
             Standing::Here
         } else {
             Standing::Pending
         };
-        let Some(socket) = self.take_seat(asker, scope, number, standing) else {
+        let Some(socket) = self.take_seat(knock, scope, number, standing) else {
             return refusal(FULL);
         };
         let passed = if is_open {
@@ -177,8 +165,8 @@ impl Local {
             Passed::Waiting(rest, next) => {
                 let key = Some(socket.key());
                 let asked = &self.admissions.asked;
-                asked.borrow_mut().note(asker.connection, scope, key);
-                let (this, connection) = (self.clone(), asker.connection);
+                asked.borrow_mut().note(knock.connection, scope, key);
+                let (this, connection) = (self.clone(), knock.connection);
                 let run = async move {
                     let passed = this.pass_later(&socket, rest, next).await;
                     this.decided(connection, &socket, passed);
@@ -194,15 +182,15 @@ impl Local {
     /// `None`: this core holds as many sockets as it may.
     fn take_seat(
         self: &Rc<Self>,
-        asker: &Asker<'_>,
+        knock: &Knock<'_>,
         scope: &Arc<str>,
         number: usize,
         standing: Standing,
     ) -> Option<Socket> {
         let table = self.tables[number].clone();
         let seated = match standing {
-            Standing::Here | Standing::Silent => self.hall.seat(asker.connection, scope),
-            Standing::Pending => self.hall.seat_pending(asker.connection, scope),
+            Standing::Here | Standing::Silent => self.hall.seat(knock.connection, scope),
+            Standing::Pending => self.hall.seat_pending(knock.connection, scope),
         };
         let Some((key, id)) = seated else {
             if table.is_family {
@@ -210,7 +198,10 @@ impl Local {
             }
             return None;
         };
-        let socket = Socket::new(key, id, (scope, table), asker.handshake, asker.auth, self);
+        let socket = Socket::new(key, id, (scope, table), knock.handshake, knock.auth, self);
+        if let Some(granted) = knock.granted {
+            socket.keep_granted(granted);
+        }
         self.set_seat(key, Seat::Socket(socket.clone()));
         Some(socket)
     }
@@ -268,14 +259,10 @@ impl Local {
                 Some(family) => this.enter_child(name, Some(family)),
                 None => Place::Unknown,
             };
-            let asker = Asker {
-                connection,
-                handshake: request.shared_handshake(),
-                auth: request.auth_json(),
-            };
+            let knock = request.as_knock(connection);
             let seated = match place {
                 Place::At(scope, number) => this
-                    .take_seat(&asker, &scope, number, Standing::Pending)
+                    .take_seat(&knock, &scope, number, Standing::Pending)
                     .ok_or(FULL),
                 Place::Unknown => Err(INVALID),
                 Place::Full => Err(TOO_MANY),

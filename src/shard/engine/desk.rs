@@ -14,6 +14,7 @@ use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Decision, Entry, Event, Knock, Verdict};
 use crate::shard::connection::Context;
+use crate::shard::grant::Granted;
 use crate::shard::hall::{Outgoing, SocketKey};
 use crate::shard::handshake::Handshake;
 use crate::wire::close::CloseCode;
@@ -29,6 +30,7 @@ pub(super) struct Desk<'a, A> {
     pub(super) sid: &'a str,
     pub(super) revision: Revision,
     pub(super) handshake: &'a Rc<Handshake>,
+    pub(super) granted: Option<&'a Rc<Granted>>,
     pub(super) sockets: &'a mut SmallVec<[Option<SocketKey>; 1]>,
     pub(super) cx: &'a Context<'a, A>,
 }
@@ -232,6 +234,7 @@ impl<A: Application> Desk<'_, A> {
             connection: self.key,
             namespace,
             handshake: self.handshake,
+            granted: self.granted,
             auth,
         };
         match self.cx.app.knock(knock) {
