@@ -23,6 +23,7 @@ mod wire;
 pub use error::{Error, Result};
 #[cfg(feature = "admin")]
 pub use server::AdminUi;
+pub use server::ArgList;
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::adapter;

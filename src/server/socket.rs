@@ -147,7 +147,7 @@ impl Socket {
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
-    /// socket.emit("handshake", ringhall::Data(socket.handshake_details()));
+    /// socket.emit("handshake", socket.handshake_details());
     /// # }
     /// ```
     pub fn handshake_details(&self) -> HandshakeDetails {

@@ -24,6 +24,7 @@ const { values: options } = parseArgs({
     'allow-eio3': { type: 'boolean', default: false },
     production: { type: 'boolean', default: false },
     readonly: { type: 'boolean', default: false },
+    recovery: { type: 'string' },
     parser: { type: 'string', default: 'default' },
   },
 });
@@ -42,7 +43,8 @@ const sessions = {
 };
 const cors = options.program === 'admin' ? { cors: { origin: true, credentials: true } } : {};
 const parser = options.parser === 'msgpack' ? { parser: msgpack } : {};
-const io = new Server(web, { ...sessions, ...cors, ...parser });
+const recovery = options.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(options.recovery) } };
+const io = new Server(web, { ...sessions, ...cors, ...parser, ...recovery });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
@@ -112,6 +114,11 @@ function interop(socket) {
   socket.on('echo-ack', (...args) => takeAck(args)?.(...args));
   socket.on('ask', (event, args, ms, ack) => {
     socket.timeout(ms).emit(event, ...args, (error, ...res) => ack({ error: error ? error.message : null, res }));
+  });
+  socket.on('wander', async (number, ack) => {
+    await new Promise(setImmediate);
+    socket.emit('wandered', number);
+    ack?.(number);
   });
   socket.on('burst-bin', (n, size) => {
     for (let i = 0; i < n; i += 1) socket.emit('burst-bin', i, Buffer.alloc(size, i & 255));

@@ -203,7 +203,12 @@ impl<A: Application> Desk<'_, A> {
                 self.refuse(namespace, &json);
             }
             client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
-            client::Output::Violation(violation) => return self.broken(rule_of(violation)),
+            client::Output::Violation(violation) => {
+                return match unreadable(violation) {
+                    Some(rule) => self.broken(rule),
+                    None => OUT_OF_TURN,
+                };
+            }
         }
         Step::Continue
     }
@@ -304,17 +309,18 @@ impl<A: Application> Desk<'_, A> {
     }
 }
 
-/// What is said of a client that broke a rule.
-fn rule_of(violation: client::Violation) -> &'static str {
+/// The end of a session whose client sent a packet that may not come, or not now. As in Node, its sockets hear of the end alone.
+const OUT_OF_TURN: Step = Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
+
+/// What its sockets are told of a client that sent what is no packet.
+fn unreadable(violation: client::Violation) -> Option<&'static str> {
     use client::Violation;
     match violation {
-        Violation::Packet(_) => "invalid packet",
-        Violation::ConnectedTwice => "CONNECT to a namespace that it is in already",
-        Violation::NotConnected => "a packet for a namespace that it is not in",
-        Violation::ConnectError => "CONNECT_ERROR from a client",
-        Violation::AttachmentDue => "got plaintext data when reconstructing a packet",
-        Violation::UnexpectedBinary => "got binary data when not reconstructing a packet",
-        Violation::PendingBytes => "too many bytes of binary packets at once",
+        Violation::Packet(_) => Some("invalid packet"),
+        Violation::AttachmentDue => Some("got plaintext data when reconstructing a packet"),
+        Violation::UnexpectedBinary => Some("got binary data when not reconstructing a packet"),
+        Violation::PendingBytes => Some("too many bytes of binary packets at once"),
+        Violation::ConnectedTwice | Violation::NotConnected | Violation::ConnectError => None,
     }
 }
 
