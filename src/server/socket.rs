@@ -463,6 +463,19 @@ impl Socket {
 
     // ---- for the server's side ----
 
+    /// Names its client among those of this server, in twelve characters.
+    #[cfg(feature = "admin")]
+    pub(crate) fn client_number(&self) -> Option<String> {
+        let hall = self.0.local.hall();
+        let key = hall.connection_of(self.0.key)?;
+        Some(format!(
+            "{:02x}{:05x}{:05x}",
+            hall.core(),
+            key.generation & 0xf_ffff,
+            key.slot & 0xf_ffff
+        ))
+    }
+
     pub(crate) fn key(&self) -> SocketKey {
         self.0.key
     }

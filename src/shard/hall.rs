@@ -27,6 +27,7 @@ use super::lane::Lane;
 use super::mail::Mail;
 use super::mailbox::{Address, Outbox};
 use super::slots::Slots;
+use super::traffic::Traffic;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
@@ -119,6 +120,7 @@ pub(crate) struct Hall {
     core: usize,
     state: RefCell<State>,
     lane: Lane,
+    traffic: Arc<Traffic>,
     /// True while the shard runs: what is marked then is written at the end of this turn anyway.
     in_turn: Cell<bool>,
     shard: Cell<Option<Waker>>,
@@ -147,6 +149,7 @@ impl Hall {
             core,
             state: RefCell::new(state),
             lane,
+            traffic: Arc::default(),
             in_turn: Cell::new(false),
             shard: Cell::new(None),
             tasks: Cell::new(0),
@@ -399,6 +402,11 @@ impl Hall {
             _ => state.commands.push(Command::Call(Box::new(call))),
         }
         self.wake_shard();
+    }
+
+    /// What goes through this core.
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Who waits for something other than bytes.
