@@ -218,7 +218,6 @@ impl Hall {
     }
 
     /// From now on, or no longer, the application is told of broadcasts that reach this socket.
-    #[allow(dead_code, reason = "what is built on it comes next")]
     pub(crate) fn watch(&self, key: SocketKey, watched: bool) {
         let state = &mut *self.state.borrow_mut();
         if let Some(seat) = state.seats.get_mut(key) {
