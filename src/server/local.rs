@@ -73,6 +73,7 @@ impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
         let admissions = Admissions::new(&shared.namespaces);
+        shared.add_traffic(hall.traffic().clone());
         hall.set_parser(shared.settings.parser);
         let local = Rc::new_cyclic(|this| Local {
             hall,
@@ -243,6 +244,12 @@ impl Application for Rc<Local> {
 
     fn forsaken(&self, connection: ConnKey) {
         self.forget_asked(connection);
+    }
+
+    fn upgraded(&self, socket: SocketKey) {
+        if let Some(socket) = self.socket(socket) {
+            socket.table().watching.tell_upgrade(&socket);
+        }
     }
 
     fn event(&self, socket: SocketKey, event: Event<'_>) {
