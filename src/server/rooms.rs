@@ -189,6 +189,9 @@ impl Local {
         if socket.table().rooms.is_none() {
             return hall.join(key, room).map(|_| ());
         }
+        if awaits_own_room(socket, room) {
+            return Ok(());
+        }
         let was_in = hall.is_in(key, room);
         let is_first = hall.join(key, room)?;
         if !was_in && hall.is_in(key, room) {
@@ -264,6 +267,11 @@ impl Local {
             run(&handlers.delete, |handler| handler(room));
         }
     }
+}
+
+/// Whether this is the room of a pending socket's own name: it gets into that one when it is let in, and is told of it then.
+fn awaits_own_room(socket: &Socket, room: &str) -> bool {
+    room == socket.id().as_str() && !socket.is_connected()
 }
 
 fn run<H>(handlers: &[H], call: impl Fn(&H)) {

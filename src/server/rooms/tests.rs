@@ -142,6 +142,23 @@ fn who_is_turned_away_leaves_what_it_has_joined_and_was_never_in_its_own() {
 }
 
 #[test]
+fn who_joins_its_own_room_while_it_waits_is_in_it_once() {
+    let log = Log::default();
+    let server = noting(&log).middleware(|socket: Socket| {
+        socket.leave(socket.id());
+        socket.join(socket.id());
+    });
+    testing::run(server, async |test| {
+        let ada = test.connect().await;
+        assert_eq!(log.take(&[&ada]), ["create ada", "join ada ada"]);
+        ada.disconnect();
+        test.settle().await;
+        let end = ["disconnecting", "leave ada ada", "delete ada", "disconnect"];
+        assert_eq!(log.take(&[&ada]), end);
+    });
+}
+
+#[test]
 fn a_room_is_there_from_the_first_core_to_the_last() {
     let (ledger, scope): (_, Arc<str>) = (Ledger::default(), "/".into());
     assert!(ledger.enter(&scope, "a", || ()));
