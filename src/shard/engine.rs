@@ -115,7 +115,7 @@ impl Engine {
                 Above::Raw { number, .. } => Upper::Raw(number),
             },
             handshake: Rc::new(opening.handshake),
-            granted: opening.grant.map(Grant::settle),
+            granted: opening.grant.and_then(Grant::settle),
             sockets: SmallVec::new(),
             is_counted: false,
         }))

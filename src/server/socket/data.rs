@@ -160,7 +160,9 @@ impl Socket {
 
     /// The same for what the whole client has.
     pub(crate) fn keep_granted(&self, granted: &Granted) {
-        self.keep(granted.type_id, granted.value.clone());
+        if let Some(value) = granted.value() {
+            self.keep(granted.type_id, value.clone());
+        }
     }
 
     fn keep(&self, id: TypeId, value: Rc<dyn Any>) {
