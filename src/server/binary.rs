@@ -293,8 +293,8 @@ impl Payload {
     #[cfg(feature = "admin")]
     pub(crate) fn from_parts(json: String, attachments: &[Bytes]) -> Self {
         Self {
-            json: json.into(),
-            attachments: attachments.into(),
+            json: json.into_bytes().into(),
+            attachments: (!attachments.is_empty()).then(|| attachments.into()),
         }
     }
 

@@ -176,8 +176,8 @@ impl Admin {
         }
         let (namespace, id) = (json_of(socket.namespace()), json_of(socket.id().as_str()));
         let (event, when) = (json_of(event), json_of(&now(socket)));
-        let comma = if payload.list().is_empty() { "" } else { "," };
-        let list = payload.list();
+        let list = String::from_utf8_lossy(payload.list());
+        let comma = if list.is_empty() { "" } else { "," };
         let json = format!("[{namespace},{id},[{event}{comma}{list}],{when}]");
         let shown = Payload::from_parts(json, payload.attachments());
         let server = socket.server();
