@@ -22,15 +22,17 @@ mod wire;
 pub use error::{Error, Result};
 #[cfg(feature = "tls")]
 pub use server::Tls;
+#[cfg(feature = "testing")]
+pub use server::testing;
 pub use server::{
     Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
-    ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Data, DecodeError,
+    ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data, DecodeError,
     DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending,
     EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
     FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, IntoReply, JoinError, Message,
     MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload,
-    Priority, Receivers, SameSite, Server, Socket, SocketId, State, Transport, TryData, WebSocket,
-    WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
+    Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State, Transport, TryData,
+    WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};

@@ -34,6 +34,28 @@ impl Clock {
     }
 }
 
+/// Milliseconds on tokio's clock, which a test may have stopped.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VirtualClock {
+    origin: tokio::time::Instant,
+}
+
+#[cfg(feature = "testing")]
+impl VirtualClock {
+    /// A clock that starts now, at zero.
+    pub(crate) fn start() -> VirtualClock {
+        VirtualClock {
+            origin: tokio::time::Instant::now(),
+        }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

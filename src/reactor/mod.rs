@@ -10,6 +10,8 @@ pub(crate) mod clock;
 pub(crate) mod fake;
 pub(crate) mod kernel;
 pub(crate) mod listen;
+#[cfg(feature = "testing")]
+pub(crate) mod still;
 
 use std::io;
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@ use std::any::type_name;
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,7 +47,7 @@ mod tests;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an event handler",
     label = "not an extractor",
-    note = "parameters may be `Socket`, `Data<T>`, `TryData<T>`, `Payload`, `Ack`, `State<T>`, `Server`, `EventName`",
+    note = "parameters may be `Socket`, `Data<T>`, `TryData<T>`, `Payload`, `Ack`, `State<T>`, `Server`, `Session<T>`, `EventName`",
     note = "to receive the client's arguments as `{Self}`, write `Data(value): Data<{Self}>`; it must implement `Deserialize`"
 )]
 pub trait FromEvent: Sized {
@@ -76,7 +77,7 @@ pub trait FromEvent: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a connect handler",
     label = "not to be had when a client connects",
-    note = "parameters may be `Socket`, `Auth<T>`, `State<T>`, `Server`; there are no event arguments yet"
+    note = "parameters may be `Socket`, `Auth<T>`, `State<T>`, `Session<T>`, `Server`; there are no event arguments yet"
 )]
 pub trait FromConnect: Sized {
     /// Takes `Self` from the request to connect.
@@ -103,7 +104,7 @@ pub trait FromConnect: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a disconnect handler",
     label = "not to be had when a client has gone",
-    note = "parameters may be `Socket`, `DisconnectReason`, `State<T>`, `Server`"
+    note = "parameters may be `Socket`, `DisconnectReason`, `State<T>`, `Session<T>`, `Server`"
 )]
 pub trait FromDisconnect: Sized {
     /// Takes `Self` from what is known of the disconnection.
@@ -248,6 +249,11 @@ pub enum ExtractError {
         /// The type, as the compiler names it.
         type_name: &'static str,
     },
+    /// The socket has no session value of this type.
+    MissingSession {
+        /// The type, as the compiler names it.
+        type_name: &'static str,
+    },
     /// An extractor outside this crate gave this reason.
     Custom(String),
 }
@@ -266,7 +272,7 @@ impl ExtractError {
     pub(super) fn log_level(&self) -> log::Level {
         match self {
             Self::MissingState { .. } => log::Level::Error,
-            Self::Decode(_) | Self::Custom(_) => log::Level::Debug,
+            Self::Decode(_) | Self::MissingSession { .. } | Self::Custom(_) => log::Level::Debug,
         }
     }
 }
@@ -287,6 +293,13 @@ impl fmt::Display for ExtractError {
                     "no state of type {type_name}: register it with `.state(value)` on the server's builder"
                 )
             }
+            Self::MissingSession { type_name } => {
+                write!(
+                    f,
+                    "the socket has no session of type {type_name}: set it with `socket.set_session(value)` in a middleware or connect \
+                     handler, or ask for `Option<Session<…>>`"
+                )
+            }
             Self::Custom(reason) => f.write_str(reason),
         }
     }
@@ -296,18 +309,9 @@ impl std::error::Error for ExtractError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Decode(error) => Some(error),
-            Self::MissingState { .. } | Self::Custom(_) => None,
+            Self::MissingState { .. } | Self::MissingSession { .. } | Self::Custom(_) => None,
         }
     }
-}
-
-/// What went wrong with an event, for the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// A parameter could not be extracted, and the handler did not run.
-    Rejected,
-    /// The handler returned an error, or an answer that cannot be encoded.
-    Failed,
 }
 
 /// The client's arguments as a Rust value.
@@ -375,6 +379,45 @@ pub struct Auth<T>(pub T);
 /// ```
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
+
+/// A session value of the socket: what a middleware or a handler gave to [`Socket::set_session`], or a middleware returned. For a
+/// handler that does without, `Option<Session<T>>`.
+///
+/// It dereferences to the value.
+///
+/// ```
+/// use ringhall::*;
+/// struct User { name: String }
+/// let builder = Server::builder()
+///     .on_connection(|socket: Socket| socket.set_session(User { name: "Ada".into() }))
+///     .on("whoami", |user: Session<User>| user.name.clone());
+/// # let _ = builder;
+/// ```
+#[derive(Debug)]
+pub struct Session<T>(pub Rc<T>);
+
+impl<T> Clone for Session<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for Session<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: 'static> Session<T> {
+    fn find(socket: &Socket) -> Result<Self, ExtractError> {
+        let value = socket.session().map(Self);
+        value.ok_or(ExtractError::MissingSession {
+            type_name: type_name::<T>(),
+        })
+    }
+}
 
 impl<T> Clone for State<T> {
     fn clone(&self) -> Self {
@@ -464,6 +507,18 @@ macro_rules! extract_from {
         impl<T: Send + Sync + 'static> $trait for State<T> {
             fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
                 Self::find(context.socket().states())
+            }
+        }
+
+        impl<T: 'static> $trait for Session<T> {
+            fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
+                Self::find(context.socket())
+            }
+        }
+
+        impl<T: 'static> $trait for Option<Session<T>> {
+            fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
+                Ok(context.socket().session().map(Session))
             }
         }
 

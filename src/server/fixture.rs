@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::arguments::Args;
-use super::extract::{EventContext, Fault};
+use super::counters::Count;
+use super::extract::EventContext;
 pub(crate) use super::local::Local;
 use super::socket::Socket;
 use super::{Builder, Handshake, Server};
@@ -62,11 +63,11 @@ impl Fixture {
     }
 
     pub(super) fn rejected(&self) -> u64 {
-        self.socket.local().faults(Fault::Rejected)
+        self.socket.local().counted(Count::Rejected)
     }
 
     pub(super) fn failed(&self) -> u64 {
-        self.socket.local().faults(Fault::Failed)
+        self.socket.local().counted(Count::Failed)
     }
 }
 
@@ -183,7 +184,7 @@ pub(crate) fn panics() -> u64 {
 
 /// The events that were refused or whose handler failed on a core.
 pub(crate) fn fault_count(local: &Local) -> u64 {
-    local.faults(Fault::Rejected) + local.faults(Fault::Failed)
+    local.counted(Count::Rejected) + local.counted(Count::Failed)
 }
 
 /// [`Server::shutdown`] for one core alone.

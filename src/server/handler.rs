@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::arguments::clipped;
+use super::counters::Count;
 use super::extract::{
-    ConnectContext, DisconnectContext, EventContext, ExtractError, Fault, FromConnect,
-    FromDisconnect, FromEvent,
+    ConnectContext, DisconnectContext, EventContext, ExtractError, FromConnect, FromDisconnect,
+    FromEvent,
 };
 use super::reply::{Ack, HandlerError, IntoReply};
 use super::socket::Socket;
@@ -403,7 +404,7 @@ fn reject(socket: &Socket, event: &str, error: &ExtractError) {
         loggable(event),
         one_line(error)
     );
-    socket.count(Fault::Rejected);
+    socket.count(Count::Rejected);
 }
 
 /// Runs a connect handler. Where it cannot run, the socket stays: other handlers may listen to it.
@@ -422,7 +423,7 @@ fn report(result: Result<(), HandlerError>, socket: &Socket, event: &str) {
             loggable(event),
             one_line(&error)
         );
-        socket.count(Fault::Failed);
+        socket.count(Count::Failed);
     }
 }
 

@@ -10,6 +10,7 @@ mod binary;
 mod broadcast;
 mod builder;
 mod config;
+mod counters;
 mod emit;
 mod engine;
 mod extract;
@@ -29,6 +30,8 @@ mod socket;
 mod start;
 mod state;
 mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg_attr(
     not(feature = "tls"),
     allow(
@@ -45,11 +48,12 @@ pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
 pub use config::{Config, Transport};
+pub use counters::Counters;
 pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
-    FromConnect, FromDisconnect, FromEvent, State, TryData,
+    FromConnect, FromDisconnect, FromEvent, Session, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
@@ -138,6 +142,17 @@ impl Server {
     /// ```
     pub fn local_urls(&self) -> Vec<String> {
         self.shared.cores().map_or(Vec::new(), Cores::urls)
+    }
+
+    /// What was counted since the start, over all cores: panics of handlers, errors that they returned, and the like.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// assert_eq!(server.counters().panics, 0);
+    /// # }
+    /// ```
+    pub fn counters(&self) -> Counters {
+        self.shared.counters.total()
     }
 
     /// The number of cores that serve.

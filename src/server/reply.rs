@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::arguments::{Arguments, EncodeError};
 use super::binary::{Binary, Payload};
-use super::extract::{Data, Fault};
+use super::counters::Count;
+use super::extract::Data;
 use super::socket::Socket;
 
 #[cfg(test)]
@@ -59,7 +60,7 @@ impl Ack {
                         "{}: the answer to event {id} was not sent: {error}",
                         socket.namespace()
                     );
-                    socket.count(Fault::Failed);
+                    socket.count(Count::Failed);
                 }
             }
         }

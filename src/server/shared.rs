@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
 use super::http::script::Scripts;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) served: Served,
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
+    pub(crate) counters: AllCounters,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
@@ -71,6 +73,7 @@ impl Shared {
             engine,
             served,
             root,
+            counters: AllCounters::default(),
             addresses,
             cores,
             clock: OnceLock::new(),

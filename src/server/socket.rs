@@ -1,5 +1,7 @@
 //! A client's presence in one namespace, as handlers see it.
 
+mod data;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,8 +20,8 @@ use tokio::sync::oneshot;
 use super::arguments::{Args, DecodeError};
 use super::binary::Payload;
 use super::broadcast::Broadcast;
+use super::counters::Count;
 use super::emit::{self, EmitError};
-use super::extract::Fault;
 use super::handler::{
     DisconnectHandler, EventHandler, LocalDisconnectHandler, LocalEventHandler, local_disconnect,
     local_event,
@@ -72,6 +74,15 @@ struct Inner {
 
 #[derive(Default)]
 struct Own {
+    listening: Listening,
+    /// JSON.
+    data: Option<Arc<str>>,
+    session: data::Session,
+}
+
+/// What is dropped when the socket has left.
+#[derive(Default)]
+struct Listening {
     events: HashMap<Box<str>, Vec<OwnHandler>>,
     disconnecting: Vec<LocalDisconnectHandler>,
     disconnect: Vec<LocalDisconnectHandler>,
@@ -439,7 +450,7 @@ impl Socket {
             .own
             .borrow_mut()
             .as_mut()
-            .and_then(|own| own.events.remove(event));
+            .and_then(|own| own.listening.events.remove(event));
         drop(removed);
     }
 
@@ -452,7 +463,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn on_disconnecting<M>(&self, handler: impl DisconnectHandler<M>) {
-        self.own(|own| own.disconnecting.push(local_disconnect(handler)));
+        self.listen(|own| own.disconnecting.push(local_disconnect(handler)));
     }
 
     /// Runs when the socket has left the namespace.
@@ -464,7 +475,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn on_disconnect<M>(&self, handler: impl DisconnectHandler<M>) {
-        self.own(|own| own.disconnect.push(local_disconnect(handler)));
+        self.listen(|own| own.disconnect.push(local_disconnect(handler)));
     }
 
     /// Disconnects from the namespace; with `close`, from all namespaces, and closes the connection. What was emitted
@@ -508,9 +519,9 @@ impl Socket {
         self.0.local.states()
     }
 
-    /// Adds one to the count of `fault`.
-    pub(crate) fn count(&self, fault: Fault) {
-        self.0.local.count(fault);
+    /// Adds one to a number of this core.
+    pub(crate) fn count(&self, count: Count) {
+        self.0.local.count(count);
     }
 
     /// The DISCONNECT packet.
@@ -530,7 +541,10 @@ impl Socket {
     /// The handlers of this socket for an event; those for once are taken out.
     pub(crate) fn own_handlers(&self, event: &str) -> Vec<LocalEventHandler> {
         let mut own = self.0.own.borrow_mut();
-        let Some(handlers) = own.as_mut().and_then(|own| own.events.get_mut(event)) else {
+        let Some(handlers) = own
+            .as_mut()
+            .and_then(|own| own.listening.events.get_mut(event))
+        else {
             return Vec::new();
         };
         let found = handlers
@@ -546,7 +560,7 @@ impl Socket {
             .own
             .borrow()
             .as_ref()
-            .map(|own| own.disconnecting.clone())
+            .map(|own| own.listening.disconnecting.clone())
             .unwrap_or_default()
     }
 
@@ -555,15 +569,17 @@ impl Socket {
             .own
             .borrow()
             .as_ref()
-            .map(|own| own.disconnect.clone())
+            .map(|own| own.listening.disconnect.clone())
             .unwrap_or_default()
     }
 
     /// Drops handlers and pending acknowledgements: closures may hold the socket, which would keep it alive for ever.
     pub(crate) fn forget(&self) {
         // Taken out first: what a closure's drop does must find nothing borrowed.
-        let own = self.0.own.borrow_mut().take();
+        let mut own = self.0.own.borrow_mut();
+        let listening = own.as_mut().map(|own| std::mem::take(&mut own.listening));
         drop(own);
+        drop(listening);
     }
 
     /// The client answered. An unknown id is ignored (Socket.IO protocol: late and double answers).
@@ -573,7 +589,7 @@ impl Socket {
             .own
             .borrow_mut()
             .as_mut()
-            .and_then(|own| own.acks.remove(&id));
+            .and_then(|own| own.listening.acks.remove(&id));
         if let Some(waiting) = waiting {
             // The asker may have stopped waiting.
             if let Ok(payload) = Payload::of(&Args {
@@ -586,9 +602,9 @@ impl Socket {
     }
 
     /// Not for a socket that is gone: nobody would clear its table any more, and a closure that holds the socket would keep both for ever.
-    fn own(&self, change: impl FnOnce(&mut Own)) {
-        if self.is_connected() {
-            change(self.0.own.borrow_mut().get_or_insert_default());
+    fn listen(&self, change: impl FnOnce(&mut Listening)) {
+        if self.0.local.hall().is_seated(self.0.key) {
+            change(&mut self.0.own.borrow_mut().get_or_insert_default().listening);
         }
     }
 
@@ -597,7 +613,7 @@ impl Socket {
             call: handler,
             once,
         };
-        self.own(|own| own.events.entry(event.into()).or_default().push(handler));
+        self.listen(|own| own.events.entry(event.into()).or_default().push(handler));
     }
 
     fn deliver(&self, body: &[u8], attachments: &[Bytes], volatile: bool) -> bool {
@@ -631,7 +647,7 @@ impl Socket {
         let (sender, receiver) = oneshot::channel();
         let mut refused = None;
         if self.is_connected() {
-            self.own(|own| drop(own.acks.insert(id, sender)));
+            self.listen(|own| drop(own.acks.insert(id, sender)));
             refused = self.emit_with(event, Some(id), args, false).err();
         }
         let pending = Pending {
@@ -698,7 +714,7 @@ struct Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(own) = self.socket.0.own.borrow_mut().as_mut() {
-            own.acks.remove(&self.id);
+            own.listening.acks.remove(&self.id);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::counters::{self, Count};
 use crate::shard::hall::Hall;
 use crate::shard::thread;
 
@@ -66,16 +67,37 @@ pub(crate) fn spawn_on(hall: Rc<Hall>, task: LocalFuture) {
     });
 }
 
-/// Runs a future of the user; a panic in it is logged, and ends it.
-pub(crate) async fn guarded(mut task: LocalFuture) {
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
-        polled.unwrap_or_else(|panic| {
-            log_panic(&*panic);
+/// Runs a future of the user; a panic in it is logged and counted, and ends it.
+pub(crate) async fn guarded(task: LocalFuture) {
+    all_guarded(vec![task]).await;
+}
+
+/// Runs several futures of the user at once, until all have ended.
+pub(crate) async fn all_guarded(mut tasks: Vec<LocalFuture>) {
+    // All are polled whenever one can go on: they are the handlers of one event, so they are few.
+    poll_fn(move |cx| {
+        let mut index = 0;
+        while let Some(task) = tasks.get_mut(index) {
+            match guard(|| task.as_mut().poll(cx)) {
+                Some(Poll::Pending) => index += 1,
+                Some(Poll::Ready(())) | None => {
+                    let ended = tasks.remove(index);
+                    discard(ended);
+                }
+            }
+        }
+        if tasks.is_empty() {
             Poll::Ready(())
-        })
+        } else {
+            Poll::Pending
+        }
     })
     .await;
+}
+
+/// Drops something that may hold values of the user's, whose destructors may panic.
+pub(crate) fn discard<T>(value: T) {
+    guard(|| drop(value));
 }
 
 /// A future that is polled by the shard and counts as a task meanwhile: what it waits for may be brought by the runtime.
@@ -84,27 +106,29 @@ pub(crate) async fn counted<T>(hall: Rc<Hall>, future: impl Future<Output = T>) 
     future.await
 }
 
-/// A future of the user's; a panic in it is logged, and `None`.
+/// A future of the user's; a panic in it is logged and counted, and `None`.
 pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        match polled {
-            Ok(polled) => polled.map(Some),
-            Err(panic) => {
-                log_panic(&*panic);
-                Poll::Ready(None)
-            }
-        }
+    poll_fn(|cx| match guard(|| future.as_mut().poll(cx)) {
+        Some(polled) => polled.map(Some),
+        None => Poll::Ready(None),
     })
     .await
 }
 
-/// Runs the user's code; a panic in it is logged, and `None`.
+/// Runs the user's code; a panic in it is logged and counted, and `None`.
 pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(run))
-        .inspect_err(|panic| log_panic(&**panic))
-        .ok()
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(value) => Some(value),
+        Err(panic) => {
+            log_panic(&*panic);
+            // What was thrown may throw in its turn when it is dropped. Once more is enough: then it is kept for ever.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                std::mem::forget(again);
+            }
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -113,11 +137,73 @@ thread_local! {
     pub(super) static PANICS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// A handler panicked: neither the core nor the connection is harmed.
+/// A handler panicked: neither the core nor the connection is harmed. It is logged and counted.
 pub(crate) fn log_panic(panic: &(dyn std::any::Any + Send)) {
     #[cfg(test)]
     PANICS.with(|panics| panics.set(panics.get() + 1));
+    counters::count_here(Count::Panicked);
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     log::error!("a handler panicked: {}", text.unwrap_or("(no message)"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Panics when it is dropped, with something that does so, too.
+    struct Bomb(u32);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                std::panic::panic_any(Bomb(self.0 - 1));
+            }
+        }
+    }
+
+    fn block_on(future: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(future);
+    }
+
+    #[test]
+    fn what_panics_when_it_is_dropped_ends_nothing_else() {
+        let before = PANICS.get();
+        discard(Bomb(1));
+        assert_eq!(PANICS.get() - before, 1);
+        // The second is thrown by what the first threw.
+        discard(Bomb(2));
+        assert_eq!(PANICS.get() - before, 2);
+        let bomb = Bomb(1);
+        let holder = async {
+            tokio::task::yield_now().await;
+            let _bomb = bomb;
+        };
+        block_on(guarded(Box::pin(holder)));
+        assert_eq!(PANICS.get() - before, 3);
+    }
+
+    #[test]
+    fn futures_of_one_event_wait_at_the_same_time() {
+        let (first, second) = tokio::sync::oneshot::channel::<()>();
+        let ended = Rc::new(Cell::new(0));
+        let (one, two) = (ended.clone(), ended.clone());
+        // The first waits for the second: one after the other they would never end.
+        block_on(all_guarded(vec![
+            Box::pin(async move {
+                second.await.unwrap();
+                one.set(one.get() + 1);
+            }),
+            Box::pin(async { panic!("on purpose") }),
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                first.send(()).unwrap();
+                two.set(two.get() + 1);
+            }),
+        ]));
+        assert_eq!(ended.get(), 2);
+    }
 }

@@ -163,3 +163,22 @@ fn reasons_are_named_as_in_node() {
         assert!(context.state::<u32>().is_some());
     }
 }
+
+#[test]
+fn a_session_is_handed_to_all_kinds_of_handlers() {
+    let event = Fixture::event("[]");
+    let socket = &event.socket;
+    let missing = Session::<u32>::from_event(&event.context()).unwrap_err();
+    assert!(missing.to_string().contains("set_session"), "{missing}");
+    assert_eq!(missing.log_level(), log::Level::Debug);
+    let absent = Option::<Session<u32>>::from_event(&event.context());
+    assert!(absent.unwrap().is_none());
+    socket.set_session(5_u32);
+    let five: Session<u32> = Session::from_event(&event.context()).unwrap();
+    assert_eq!(*five, 5);
+    let connect = ConnectContext::new(socket, None);
+    assert_eq!(*Session::<u32>::from_connect(&connect).unwrap(), 5);
+    let left = DisconnectContext::new(socket, DisconnectReason::TransportClose);
+    let five = Option::<Session<u32>>::from_disconnect(&left).unwrap();
+    assert_eq!(five.as_deref(), Some(&5));
+}

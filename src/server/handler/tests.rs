@@ -409,7 +409,7 @@ fn connect_handlers_take_what_there_is_at_that_time() {
     );
     finish(connect(&context).unwrap());
     assert_eq!(*seen.borrow(), ["ada", "ada shared"]);
-    assert_eq!(socket.local().faults(Fault::Failed), 1);
+    assert_eq!(socket.local().counted(Count::Failed), 1);
     assert!(matches!(on_this_core(|| {})(&context), Ok(Outcome::Done)));
     assert!(matches!(
         on_this_core(|_: Socket| {})(&context),
@@ -450,7 +450,7 @@ fn disconnect_handlers_learn_the_reason() {
     shared_disconnect(|_: Server| {})()(&context);
     local_disconnect(|_: State<u64>| -> () { panic!("must not run") })(&context);
     local_disconnect(async |_: State<u64>| -> () { panic!("must not run") })(&context);
-    assert_eq!(socket.local().faults(Fault::Rejected), 2);
+    assert_eq!(socket.local().counted(Count::Rejected), 2);
     assert!(answers(&socket).is_empty());
 }
 

@@ -70,9 +70,9 @@ fn an_answer_that_cannot_be_encoded_is_an_error() {
     let socket = socket();
     let ack = || Ack::new(Some((socket.clone(), 1)));
     assert!(ack().try_send(pairs()).is_err());
-    assert_eq!(socket.local().faults(Fault::Failed), 0);
+    assert_eq!(socket.local().counted(Count::Failed), 0);
     ack().send(pairs());
-    assert_eq!(socket.local().faults(Fault::Failed), 1);
+    assert_eq!(socket.local().counted(Count::Failed), 1);
     assert!(answers(&socket).is_empty());
     ack().send_raw(&Payload::encode("x").unwrap());
     assert_eq!(answers(&socket), [r#"1["x"]"#]);
