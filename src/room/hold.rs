@@ -48,13 +48,16 @@ impl Rooms {
         if last { Change::Last } else { Change::None }
     }
 
-    /// Whether a place is held in any of these rooms, or in the scope if there are none.
-    pub(crate) fn is_held<R: AsRef<str>>(&self, scope: ScopeId, to: &[R]) -> bool {
-        let held = |room| self.crowd(scope, room).is_some_and(|crowd| crowd.held > 0);
+    /// Whether this core has members or held places in any of these rooms, or in the scope if there are none.
+    pub(crate) fn is_peopled<R: AsRef<str>>(&self, scope: ScopeId, to: &[R]) -> bool {
+        let peopled = |room| {
+            self.crowd(scope, room)
+                .is_some_and(|crowd| !crowd.is_empty_here())
+        };
         if to.is_empty() {
-            held(None)
+            peopled(None)
         } else {
-            to.iter().any(|room| held(Some(room.as_ref())))
+            to.iter().any(|room| peopled(Some(room.as_ref())))
         }
     }
 

@@ -210,6 +210,12 @@ impl Rooms {
         self.scopes.get(scope.0 as usize).map(|scope| &*scope.name)
     }
 
+    /// The same, to be kept.
+    pub(crate) fn scope_name_shared(&self, scope: ScopeId) -> Option<Arc<str>> {
+        let scope = self.scopes.get(scope.0 as usize)?;
+        Some(scope.name.clone())
+    }
+
     /// Puts a new member into a scope. Its messages will be marked for `connection`.
     pub(crate) fn enter(&mut self, scope: ScopeId, member: u32, connection: u32) -> Change {
         let index = member as usize;

@@ -478,7 +478,7 @@ fn agree(rooms: &Rooms, model: &Model) {
             assert_eq!(rooms.population(id, room_name), population);
             assert_eq!(rooms.held(id, room_name), model.held(scope, room));
             let to: Vec<&str> = room_name.into_iter().collect();
-            assert_eq!(rooms.is_held(id, &to), model.held(scope, room) > 0);
+            assert_eq!(rooms.is_peopled(id, &to), model.here(scope, room) > 0);
             if let Some(room_name) = room_name.filter(|_| population > 0) {
                 in_use.insert(room_name, population);
             }

@@ -163,6 +163,7 @@ impl<'a> Broadcast<'a> {
                 kind: Kind::Text,
                 body,
                 attachments,
+                offset: None,
             });
         })
     }
@@ -181,6 +182,7 @@ impl<'a> Broadcast<'a> {
                 kind: Kind::Text,
                 body,
                 attachments,
+                offset: None,
             });
         });
         emit::or_log(event, sent);
@@ -202,6 +204,7 @@ impl<'a> Broadcast<'a> {
                     kind: Kind::Text,
                     body,
                     attachments,
+                    offset: None,
                 },
                 true,
             );
@@ -227,6 +230,7 @@ impl<'a> Broadcast<'a> {
                     kind: Kind::Text,
                     body,
                     attachments,
+                    offset: None,
                 },
                 true,
             );

@@ -223,6 +223,8 @@ impl Application for Rc<Local> {
         self.welcome(arrival);
     }
 
+    fn returned(&self, _socket: SocketKey, _refused: Option<crate::shard::recovery::Refusal>) {}
+
     fn event(&self, socket: SocketKey, event: Event<'_>) {
         self.handle_event(socket, event);
     }

@@ -621,6 +621,7 @@ impl Socket {
             kind: Kind::Text,
             body,
             attachments,
+            offset: None,
         };
         self.0.local.hall().deliver(self.0.key, message, volatile)
     }

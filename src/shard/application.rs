@@ -14,6 +14,7 @@ use super::hall::SocketKey;
 use super::handshake::Handshake;
 use super::home::SocketId;
 use super::http::{Answering, Peer};
+use super::recovery;
 use crate::proto::reason::DisconnectReason;
 use crate::proto::websocket::Kind;
 use crate::wire::close::CloseCode;
@@ -102,6 +103,8 @@ pub(crate) trait Application: Clone + Unpin + 'static {
     fn admit(&self, namespace: &str) -> Verdict;
     /// The CONNECT reply is marked; nothing of this socket was handled yet.
     fn connected(&self, arrival: Arrival<'_>);
+    /// The session that this pending socket has claimed is here, or is refused.
+    fn returned(&self, socket: SocketKey, refused: Option<recovery::Refusal>);
     fn event(&self, socket: SocketKey, event: Event<'_>);
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]);
     /// Runs the user's handlers around vacating the seat. A key that is vacated already is ignored.

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::hall::SocketKey;
+use super::recovery::Refusal;
 use crate::reactor::ConnKey;
 
 /// What the shard does to a connection at the end of the turn.
@@ -10,6 +11,12 @@ pub(crate) enum Command {
     Left {
         connection: ConnKey,
         socket: SocketKey,
+    },
+    /// The session that this pending socket claimed is here, or cannot be had.
+    Returned {
+        connection: ConnKey,
+        socket: SocketKey,
+        refused: Option<Refusal>,
     },
     /// Close with this code once everything marked so far is written.
     Close {
@@ -58,6 +65,7 @@ impl Command {
     pub(crate) fn connection(&self) -> Option<ConnKey> {
         match *self {
             Command::Left { connection, .. }
+            | Command::Returned { connection, .. }
             | Command::Close { connection, .. }
             | Command::EndClient { connection }
             | Command::Pause { connection }

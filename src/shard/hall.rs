@@ -4,6 +4,9 @@
 //! hall: marks, memberships, mail, commands. The shard carries all of it out at the end of the turn.
 
 mod broadcast;
+pub(crate) mod fence;
+pub(crate) mod memory;
+mod recovering;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -20,11 +23,13 @@ use super::home::{self, IdSource, SocketId};
 use super::lane::Lane;
 use super::mail::Mail;
 use super::mailbox::{Address, Outbox};
+use super::recovery::offset::Offset;
 use super::slots::Slots;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
 use crate::room::{Change, JoinError, Rooms, ScopeId};
+use memory::Memory;
 
 /// A socket's (or a plain WebSocket's) place on its core. Stale keys resolve to nothing.
 pub(crate) type SocketKey = ConnKey;
@@ -35,6 +40,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) kind: Kind,
     pub(crate) body: &'a [u8],
     pub(crate) attachments: &'a [Bytes],
+    /// Its name, if it can be recovered. It has been written into the message.
+    pub(crate) offset: Option<Offset>,
 }
 
 /// Whom a broadcast is for. Names in `to` and `except` are rooms; a socket's id is the name of a room with that one member.
@@ -87,6 +94,8 @@ struct State {
     commands: Vec<Command>,
     outbox: Outbox<Mail>,
     ids: IdSource,
+    /// Present where sessions can be recovered.
+    memory: Option<Box<Memory>>,
 }
 
 /// See the module's text.
@@ -111,6 +120,7 @@ impl Hall {
             commands: Vec::new(),
             outbox,
             ids: IdSource::new(core),
+            memory: None,
         };
         Hall {
             core,
@@ -163,6 +173,7 @@ impl Hall {
             return;
         };
         leave_rooms(state, self.core, key);
+        state.forget_seat(key, &seat.id);
         state.commands.push(Command::Left {
             connection: seat.connection,
             socket: key,
@@ -250,6 +261,9 @@ impl Hall {
         if volatile && state.busy.is_set(slot) {
             return false;
         }
+        if state.record_for(key, message) {
+            return true;
+        }
         let id = say(&mut state.turn, message);
         state.turn.mark(slot, id);
         self.wake_shard();
@@ -287,6 +301,7 @@ impl Hall {
         counted: bool,
     ) -> (usize, Option<tokio::sync::oneshot::Receiver<usize>>) {
         let state = &mut *self.state.borrow_mut();
+        state.record(self.core, target, message, None);
         let here = broadcast_here(state, self.core, target, message);
         let there = broadcast_elsewhere(state, self.core, target, message, counted);
         self.wake_shard();
@@ -454,16 +469,14 @@ impl Hall {
                     not: None,
                     volatile: broadcast.volatile,
                 };
-                let message = Outgoing {
-                    kind: broadcast.kind,
-                    body: &broadcast.body,
-                    attachments: &broadcast.attachments,
-                };
+                let message = Outgoing::of(&broadcast);
+                state.record(self.core, &target, message, Some(&broadcast));
                 let receivers = broadcast_here(state, self.core, &target, message);
                 if let Some(tally) = &broadcast.tally {
                     tally.report(receivers);
                 }
             }
+            Mail::Recovery(note) => state.handle_note(*note),
             Mail::Call(call) => state.commands.push(Command::Call(call)),
             Mail::Shutdown => debug_assert!(false, "the shard itself acts on Shutdown"),
         }

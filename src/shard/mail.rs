@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::call::Call;
+use super::hall::fence::Note;
+use super::recovery::offset::Offset;
 use crate::proto::websocket::Kind;
 
 /// One thing a core (or a thread with a server handle) tells a core.
@@ -20,6 +22,8 @@ pub(crate) enum Mail {
         core: usize,
         on: bool,
     },
+    /// Of sessions that move to the core on which their client came back.
+    Recovery(Box<Note>),
     /// HTTP asks something of a session that lives there.
     Call(Box<Call>),
     /// Close everything in good order, then end.
@@ -36,6 +40,8 @@ pub(crate) struct Broadcast {
     pub(crate) body: Bytes,
     pub(crate) attachments: Vec<Bytes>,
     pub(crate) tally: Option<Arc<Tally>>,
+    /// Its name, if it can be recovered.
+    pub(crate) offset: Option<Offset>,
 }
 
 /// Counts the receivers of one broadcast over all cores it went to.

@@ -230,6 +230,7 @@ impl<A: Application> Desk<'_, A> {
                 kind: Kind::Text,
                 body: &super::connect_packet(self.revision, namespace, id.as_str()),
                 attachments: &[],
+                offset: None,
             },
             false,
         );

@@ -105,11 +105,23 @@ pub(super) fn broadcast_elsewhere(
         (None, None)
     };
     // Copied once: the arena of this turn cannot be lent to another core.
-    let broadcast = Arc::new(Broadcast::new(target, message, tally));
+    let broadcast = Arc::new(state.parcel(target, message, tally));
     for other in cores.iter() {
         state.outbox.post(other, Mail::Broadcast(broadcast.clone()));
     }
     receiver
+}
+
+impl<'a> Outgoing<'a> {
+    /// What a broadcast says.
+    pub(crate) fn of(broadcast: &'a Broadcast) -> Self {
+        Outgoing {
+            kind: broadcast.kind,
+            body: &broadcast.body,
+            attachments: &broadcast.attachments,
+            offset: broadcast.offset,
+        }
+    }
 }
 
 impl Broadcast {
@@ -128,7 +140,20 @@ impl Broadcast {
             body: Bytes::copy_from_slice(message.body),
             attachments: message.attachments.to_vec(),
             tally,
+            offset: message.offset,
         }
+    }
+
+    /// The form in which what is said to one socket is kept.
+    pub(crate) fn to_one(scope: Arc<str>, id: &SocketId, message: Outgoing<'_>) -> Arc<Self> {
+        let target = Target {
+            scope: &scope,
+            to: &[id.as_str()],
+            except: &[],
+            not: None,
+            volatile: false,
+        };
+        Arc::new(Broadcast::new(&target, message, None))
     }
 }
 

@@ -38,6 +38,7 @@ fn an_id_is_reached_before_its_core_is_known_to_have_anybody() {
         kind: Kind::Text,
         body: b"hello",
         attachments: &[],
+        offset: None,
     };
     let (receivers, counted) = here.broadcast(&target, message, true);
     assert_eq!(receivers, 0);
