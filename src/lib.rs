@@ -34,6 +34,7 @@ pub use server::{
     Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State, Transport, TryData,
     WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
+pub use server::{Admission, Middleware, Rejection};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

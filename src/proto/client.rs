@@ -243,11 +243,24 @@ impl Client {
         true
     }
 
-    /// The other answer to [`Output::Connect`]. The client may ask again.
-    pub(crate) fn refused(&mut self, namespace: &str) {
+    /// The other answer to [`Output::Connect`]. The client may ask again. False when it comes too late because the client has ended.
+    #[must_use]
+    pub(crate) fn refused(&mut self, namespace: &str) -> bool {
+        let before = self.presences.len();
         self.presences.retain(|presence| {
             presence.state != State::Pending || *presence.namespace != *namespace
         });
+        !self.ended && self.presences.len() < before
+    }
+
+    /// The session has ended: later inputs are ignored, later answers come too late. True when the client has asked for something that was
+    /// not answered.
+    pub(crate) fn give_up(&mut self) -> bool {
+        self.end();
+        let before = self.presences.len();
+        self.presences
+            .retain(|presence| presence.state != State::Pending);
+        self.presences.len() < before
     }
 
     /// The server puts `socket` out of its namespace; the caller sends the DISCONNECT.

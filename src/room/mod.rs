@@ -35,6 +35,10 @@ use select::Stamps;
 /// In [`Member::scope`]: this number is nobody's at present.
 const NOWHERE: u32 = u32::MAX;
 
+/// The connection of a member that is in its rooms, and counts there, but is not selected by any message until it is
+/// [shown](Rooms::show): it has not been let in yet.
+pub(crate) const HIDDEN: u32 = u32::MAX;
+
 /// A namespace or a route. Good while somebody is in it or another core is interested in it; when neither of that holds any more
 /// the scope is released, and another one may get the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -216,7 +220,7 @@ impl Rooms {
         Some(scope.name.clone())
     }
 
-    /// Puts a new member into a scope. Its messages will be marked for `connection`.
+    /// Puts a new member into a scope. Its messages will be marked for `connection`; if that is [`HIDDEN`], it gets none yet.
     pub(crate) fn enter(&mut self, scope: ScopeId, member: u32, connection: u32) -> Change {
         let index = member as usize;
         if index >= self.members.len() {
@@ -244,6 +248,25 @@ impl Rooms {
                 }
             }
             _ => Change::None,
+        }
+    }
+
+    /// A member that was [`HIDDEN`] gets messages from now on, marked for `connection`.
+    pub(crate) fn show(&mut self, member: u32, connection: u32) {
+        let Some(here) = self
+            .members
+            .get(member as usize)
+            .filter(|here| here.scope != NOWHERE)
+        else {
+            return;
+        };
+        if let Some(scope) = self.scopes.get_mut(here.scope as usize) {
+            scope.everyone.entries[here.position as usize].connection = connection;
+        }
+        for place in here.places() {
+            if let Some(room) = self.rooms.get_mut(place.room as usize) {
+                room.crowd.entries[place.position as usize].connection = connection;
+            }
         }
     }
 

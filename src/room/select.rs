@@ -2,7 +2,7 @@
 
 use super::cores::CoreSet;
 use super::crowd::Crowd;
-use super::{Rooms, ScopeId};
+use super::{HIDDEN, Rooms, ScopeId};
 
 /// Some members of one scope: those in any of the rooms `to` and those in `to_members` (everyone, if both are empty), without those in any
 /// of the rooms `except`, without `except_members`, and without `not`.
@@ -91,7 +91,7 @@ impl Stamps {
 }
 
 impl Rooms {
-    /// Calls `visit` with the number and the connection of each member selected, once each.
+    /// Calls `visit` with the number and the connection of each member selected, once each; not with those that are [`HIDDEN`].
     ///
     /// Costs a step for each member of the rooms named, in `to` and in `except`; nothing is allocated. One room (or everyone) without
     /// exceptions, the usual broadcast, is a scan of one dense array.
@@ -115,6 +115,7 @@ impl Rooms {
         };
         for entry in &crowd.entries {
             if Some(entry.member) != selection.not
+                && entry.connection != HIDDEN
                 && !(exceptions && self.stamps.was_met(entry.member))
             {
                 visit(entry.member, entry.connection);
@@ -166,7 +167,7 @@ impl Rooms {
                 for entry in crowd
                     .entries
                     .iter()
-                    .filter(|entry| stamps.meet(entry.member))
+                    .filter(|entry| entry.connection != HIDDEN && stamps.meet(entry.member))
                 {
                     visit(entry.member, entry.connection);
                 }
@@ -175,6 +176,7 @@ impl Rooms {
         for member in selection.to_members {
             let connection = self
                 .connection_of(*member)
+                .filter(|connection| *connection != HIDDEN)
                 .filter(|_| self.scope_of(*member) == Some(selection.scope));
             if let Some(connection) = connection
                 && self.stamps.meet(*member)

@@ -11,6 +11,7 @@ use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
 use super::http::options::Hooks;
 use super::http::script::Scripts;
+use super::middleware::Middleware;
 use super::namespace::{Namespace, Namespaces};
 use super::route::{Routes, WebSocketRoute};
 use super::shared::{Served, Shared};
@@ -140,6 +141,21 @@ impl Builder {
     /// ```
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(value);
+        self
+    }
+
+    /// [`Namespace::middleware`] of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().middleware(|Auth(token): Auth<serde_json::Value>| match token["token"].as_str() {
+    ///     Some("secret") => Ok(()),
+    ///     _ => Err("invalid token"),
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn middleware<M>(mut self, middleware: impl Middleware<M> + Send + Sync) -> Self {
+        self.root = self.root.middleware(middleware);
         self
     }
 

@@ -60,7 +60,7 @@ pub trait FromEvent: Sized {
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError>;
 }
 
-/// A type that can be a parameter of a connect handler: [`Socket`], [`Auth`], [`State`], [`Server`], or one of your own.
+/// A type that can be a parameter of a connect handler or a middleware: [`Socket`], [`Auth`], [`State`], [`Server`], or one of your own.
 ///
 /// ```
 /// use ringhall::{ConnectContext, ExtractError, FromConnect};
@@ -75,7 +75,7 @@ pub trait FromEvent: Sized {
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a parameter of a connect handler",
+    message = "`{Self}` cannot be a parameter of a connect handler or a middleware",
     label = "not to be had when a client connects",
     note = "parameters may be `Socket`, `Auth<T>`, `State<T>`, `Session<T>`, `Server`; there are no event arguments yet"
 )]
@@ -411,6 +411,25 @@ impl<T> Deref for Session<T> {
 }
 
 impl<T: 'static> Session<T> {
+    /// A value for a middleware to return: the socket's session from then on.
+    ///
+    /// ```
+    /// use ringhall::{Auth, Server, Session};
+    ///
+    /// struct User { name: String }
+    ///
+    /// let server = Server::builder()
+    ///     .middleware(|Auth(name): Auth<Option<String>>| match name {
+    ///         Some(name) => Ok(Session::new(User { name })),
+    ///         None => Err("who are you?"),
+    ///     })
+    ///     .on("whoami", |user: Session<User>| user.name.clone());
+    /// # let _ = server;
+    /// ```
+    pub fn new(value: T) -> Self {
+        Self(Rc::new(value))
+    }
+
     fn find(socket: &Socket) -> Result<Self, ExtractError> {
         let value = socket.session().map(Self);
         value.ok_or(ExtractError::MissingSession {

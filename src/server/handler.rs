@@ -170,7 +170,13 @@ impl<F, H: Deref<Target = F> + Clone + 'static> Handle<F> for H {}
     clippy::redundant_allocation,
     reason = "the outer count is not shared between cores"
 )]
-struct OnCore<F>(Rc<Arc<F>>);
+pub(super) struct OnCore<F>(Rc<Arc<F>>);
+
+impl<F> OnCore<F> {
+    pub(super) fn new(handler: &Arc<F>) -> Self {
+        Self(Rc::new(handler.clone()))
+    }
+}
 
 impl<F> Clone for OnCore<F> {
     fn clone(&self) -> Self {
@@ -475,7 +481,7 @@ macro_rules! erase {
         pub(crate) fn $shared<M, F: $trait<M> + Send + Sync>(handler: F) -> $shared_type {
             let handler = Arc::new(handler);
             Arc::new(move || {
-                let handler = OnCore(Rc::new(handler.clone()));
+                let handler = OnCore::new(&handler);
                 Rc::new(move |context| F::handle(&handler, context))
             })
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::body::Incoming;
 
+use admission::Asked;
 use line::Line;
 
 use super::counters::{CoreCounters, Count};
@@ -26,7 +27,8 @@ use super::state::StateMap;
 use super::{DisconnectReason, Handshake, Server, SocketId};
 use crate::pages::Pages;
 use crate::proto::websocket::Kind;
-use crate::shard::application::{Application, Arrival, Door, Event, Verdict};
+use crate::reactor::ConnKey;
+use crate::shard::application::{Application, Door, Event, Knock, Verdict};
 use crate::shard::hall::{Hall, SocketKey};
 use crate::shard::http::{Answering, Peer};
 use crate::wire::close::CloseCode;
@@ -39,6 +41,8 @@ pub(crate) struct Local {
     seats: RefCell<Pages<Seat>>,
     /// The sockets whose handler has not ended yet, and what waits for it.
     lines: RefCell<HashMap<SocketKey, Line>>,
+    /// What clients asked for and is not decided, or not carried out.
+    asked: RefCell<Asked>,
     acks: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
@@ -71,6 +75,7 @@ impl Local {
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
+            asked: RefCell::default(),
             acks: Cell::new(0),
             tables,
             this: this.clone(),
@@ -215,12 +220,16 @@ impl Application for Rc<Local> {
         self.handle_engine_closed(socket, reason);
     }
 
-    fn admit(&self, namespace: &str) -> Verdict {
-        self.find_namespace(namespace)
+    fn knock(&self, knock: Knock<'_>) -> Verdict {
+        self.handle_knock(knock)
     }
 
-    fn connected(&self, arrival: Arrival<'_>) {
-        self.welcome(arrival);
+    fn connected(&self, socket: SocketKey) {
+        self.welcome(socket);
+    }
+
+    fn forsaken(&self, connection: ConnKey) {
+        self.forget_asked(connection);
     }
 
     fn returned(&self, _socket: SocketKey, _refused: Option<crate::shard::recovery::Refusal>) {}

@@ -21,6 +21,7 @@ mod http;
 #[cfg(feature = "tower")]
 mod inside;
 mod local;
+mod middleware;
 mod namespace;
 mod reply;
 mod route;
@@ -59,6 +60,7 @@ pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
 #[cfg(feature = "tower")]
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
+pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;

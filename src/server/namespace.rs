@@ -9,10 +9,12 @@ use super::handler::{
     LocalEventHandler, SharedConnectHandler, SharedDisconnectHandler, SharedEventHandler,
     shared_connect, shared_disconnect, shared_event,
 };
+use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Default)]
 pub(crate) struct SharedTable {
+    middlewares: Vec<SharedMiddleware>,
     connection: Vec<SharedConnectHandler>,
     events: HashMap<Box<str>, Vec<SharedEventHandler>>,
     fallback: Vec<SharedEventHandler>,
@@ -22,6 +24,7 @@ pub(crate) struct SharedTable {
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
 pub(crate) struct Table {
+    pub(crate) middlewares: Vec<LocalMiddleware>,
     pub(crate) connection: Vec<LocalConnectHandler>,
     pub(crate) events: HashMap<Box<str>, Vec<LocalEventHandler>>,
     pub(crate) fallback: Vec<LocalEventHandler>,
@@ -37,6 +40,7 @@ impl SharedTable {
             (event.clone(), handlers)
         });
         Table {
+            middlewares: self.middlewares.iter().map(|handler| handler()).collect(),
             connection: self.connection.iter().map(|handler| handler()).collect(),
             events: events.collect(),
             fallback: self.fallback.iter().map(|handler| handler()).collect(),
@@ -63,6 +67,46 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// Decides whether a client may come into this namespace (`namespace.use` in Node): a function of zero to eight extractors, as for
+    /// [`on_connection`](Namespace::on_connection), which returns an [`Admission`](crate::Admission); it may be `async`. Several are run one after the
+    /// other, in the order of their registration, each when the one before has let the client through.
+    ///
+    /// With an error the client is not let in: it is told the [`Rejection`](crate::Rejection)'s message and data ("connect_error"), what it had joined is
+    /// left, and it may ask again. The rest of its session is untouched. Where a parameter cannot be had the client is refused, too, and told
+    /// why; where a middleware panics, "Internal error".
+    ///
+    /// Until the last middleware has let it through, the socket [is not connected](crate::Socket::is_connected): broadcasts do not reach it, and
+    /// [`disconnect`](crate::Socket::disconnect) does nothing. It may already join rooms, be given handlers, and be told things.
+    /// When its session ends meanwhile, the middleware that is running runs to its end, and nothing else happens.
+    ///
+    /// A namespace without middlewares pays nothing for them, and one whose middlewares never wait, no task.
+    ///
+    /// ```
+    /// use ringhall::{Auth, Namespace, Rejection, Socket};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Token { token: String }
+    /// # async fn user_of(token: &str) -> Option<String> { Some(token.to_owned()) }
+    /// # fn f(namespace: Namespace) -> Namespace {
+    /// namespace
+    ///     .middleware(|socket: Socket| match socket.handshake().header("origin") {
+    ///         None => Ok(()),
+    ///         Some(_) => Err("not from a browser"),
+    ///     })
+    ///     .middleware(async |socket: Socket, Auth(Token { token }): Auth<Token>| {
+    ///         let Some(user) = user_of(&token).await else {
+    ///             return Err(Rejection::new("who are you?").data(("token", token)));
+    ///         };
+    ///         socket.join(format!("user:{user}"));
+    ///         Ok(())
+    ///     })
+    /// # }
+    /// ```
+    pub fn middleware<M>(mut self, middleware: impl Middleware<M> + Send + Sync) -> Self {
+        self.table.middlewares.push(shared_middleware(middleware));
+        self
+    }
+
     /// Runs when a client has connected to this namespace, before any of its events.
     ///
     /// ```

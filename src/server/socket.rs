@@ -33,7 +33,7 @@ use super::{DisconnectReason, Handshake, Server, SocketId};
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
-use crate::shard::hall::{Outgoing, SocketKey};
+use crate::shard::hall::{Outgoing, SocketKey, Standing};
 use crate::wire::engine;
 use crate::wire::socket as packet;
 
@@ -183,7 +183,7 @@ impl Socket {
         self.0.local.server()
     }
 
-    /// False once the socket has left its namespace.
+    /// False once the socket has left its namespace, and while a middleware is deciding whether it may come in.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
@@ -193,7 +193,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn is_connected(&self) -> bool {
-        self.0.local.hall().is_seated(self.0.key)
+        self.0.local.hall().standing_of(self.0.key) == Some(Standing::Here)
     }
 
     /// The number of the core on which this socket lives, counted from 0.
@@ -479,7 +479,8 @@ impl Socket {
     }
 
     /// Disconnects from the namespace; with `close`, from all namespaces, and closes the connection. What was emitted
-    /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself.
+    /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself. In a middleware, where the socket
+    /// is not connected yet, this does nothing: refuse it instead.
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
@@ -489,7 +490,10 @@ impl Socket {
     /// ```
     pub fn disconnect(&self, close: bool) {
         let hall = self.0.local.hall();
-        let Some(connection) = hall.connection_of(self.0.key) else {
+        let Some(connection) = hall
+            .connection_of(self.0.key)
+            .filter(|_| self.is_connected())
+        else {
             return;
         };
         self.0
@@ -509,6 +513,15 @@ impl Socket {
     #[cfg(test)]
     pub(crate) fn local(&self) -> &Rc<Local> {
         &self.0.local
+    }
+
+    /// What the client gave as `auth`: the text of a JSON object, if it gave any.
+    pub(crate) fn auth_json(&self) -> Option<&[u8]> {
+        Some(&*self.0.auth).filter(|json| !json.is_empty())
+    }
+
+    pub(crate) fn id_and_namespace(&self) -> (SocketId, &Arc<str>) {
+        (self.0.id, &self.0.namespace)
     }
 
     pub(crate) fn table(&self) -> &Rc<Table> {
@@ -647,7 +660,7 @@ impl Socket {
         let id = self.0.local.next_ack();
         let (sender, receiver) = oneshot::channel();
         let mut refused = None;
-        if self.is_connected() {
+        if self.0.local.hall().is_seated(self.0.key) {
             self.listen(|own| drop(own.acks.insert(id, sender)));
             refused = self.emit_with(event, Some(id), args, false).err();
         }

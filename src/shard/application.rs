@@ -17,6 +17,7 @@ use super::http::{Answering, Peer};
 use super::recovery;
 use crate::proto::reason::DisconnectReason;
 use crate::proto::websocket::Kind;
+use crate::reactor::ConnKey;
 use crate::wire::close::CloseCode;
 use crate::wire::handshake::Refusal;
 use crate::wire::http::Request;
@@ -41,24 +42,47 @@ pub(crate) enum Door {
     Http,
 }
 
-/// What becomes of a CONNECT.
-pub(crate) enum Verdict {
-    /// `number` is the application's own, and comes back with the [`Arrival`].
-    Accept { scope: Arc<str>, number: usize },
-    /// The JSON of the CONNECT_ERROR packet.
-    Refuse { json: String },
-}
-
-/// A new socket, handed to the application.
-pub(crate) struct Arrival<'a> {
-    pub(crate) socket: SocketKey,
-    pub(crate) id: SocketId,
-    pub(crate) namespace: &'a Arc<str>,
-    /// As [`Verdict::Accept`] gave it.
-    pub(crate) number: usize,
+/// A client asks to be let into a namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Knock<'a> {
+    pub(crate) connection: ConnKey,
+    pub(crate) namespace: &'a str,
     pub(crate) handshake: &'a Rc<Handshake>,
     /// The JSON object of the CONNECT packet, or nothing.
     pub(crate) auth: &'a [u8],
+}
+
+/// The socket that a client gets: it has been seated by the application.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) socket: SocketKey,
+    /// What the client is told.
+    pub(crate) id: SocketId,
+    /// The name by which recovery knows the socket, if that is on; as secret as the id.
+    pub(crate) pid: Option<Box<str>>,
+    /// The namespace.
+    pub(crate) scope: Arc<str>,
+}
+
+/// What becomes of a CONNECT.
+pub(crate) enum Verdict {
+    Enter(Entry),
+    /// The JSON of the CONNECT_ERROR packet.
+    Refuse {
+        json: String,
+    },
+    /// That is not known yet. Unless [`Application::forsaken`] comes first, a [`Command::Decide`](super::command::Command::Decide) will say it.
+    Later,
+}
+
+/// What becomes of it in the end.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Enter(Entry),
+    /// As [`Verdict::Refuse`].
+    Refuse {
+        json: String,
+    },
 }
 
 /// An event as it came in. The JSON is valid, and otherwise unread.
@@ -100,9 +124,13 @@ pub(crate) trait Application: Clone + Unpin + 'static {
     /// Runs the user's handlers, then vacates the seat.
     fn engine_closed(&self, socket: SocketKey, reason: DisconnectReason);
 
-    fn admit(&self, namespace: &str) -> Verdict;
-    /// The CONNECT reply is marked; nothing of this socket was handled yet.
-    fn connected(&self, arrival: Arrival<'_>);
+    /// A client asks to be let in.
+    fn knock(&self, knock: Knock<'_>) -> Verdict;
+    /// This socket, which a verdict or a decision let in, is in: the CONNECT reply is marked, and nothing of it was handled yet.
+    fn connected(&self, socket: SocketKey);
+    /// The session has ended, and with it all that it asked for and that is not decided yet, or was decided and not carried out: seats
+    /// that were taken for it are to be vacated.
+    fn forsaken(&self, connection: ConnKey);
     /// The session that this pending socket has claimed is here, or is refused.
     fn returned(&self, socket: SocketKey, refused: Option<recovery::Refusal>);
     fn event(&self, socket: SocketKey, event: Event<'_>);

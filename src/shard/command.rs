@@ -1,5 +1,8 @@
 //! What handlers ask of a connection: done at the end of the turn, when nobody holds it.
 
+use std::sync::Arc;
+
+use super::application::Decision;
 use super::call::Call;
 use super::hall::SocketKey;
 use super::recovery::Refusal;
@@ -17,6 +20,12 @@ pub(crate) enum Command {
         connection: ConnKey,
         socket: SocketKey,
         refused: Option<Refusal>,
+    },
+    /// What has become of a CONNECT that was decided later ([`Verdict::Later`](super::application::Verdict::Later)).
+    Decide {
+        connection: ConnKey,
+        namespace: Arc<str>,
+        decision: Box<Decision>,
     },
     /// Close with this code once everything marked so far is written.
     Close {
@@ -66,6 +75,7 @@ impl Command {
         match *self {
             Command::Left { connection, .. }
             | Command::Returned { connection, .. }
+            | Command::Decide { connection, .. }
             | Command::Close { connection, .. }
             | Command::EndClient { connection }
             | Command::Pause { connection }

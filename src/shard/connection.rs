@@ -413,7 +413,7 @@ impl Connection {
             Phase::Plain(plain) => cx
                 .app
                 .websocket_closed(plain.socket, CloseCode::ABNORMAL, ""),
-            Phase::Engine(mut engine) => engine.handle_end(cx),
+            Phase::Engine(mut engine) => engine.handle_end(key, cx),
             Phase::Probing(probing) => probing.tell_end(key, cx),
             // What it was about to answer may still be on its way.
             Phase::Http(mut http) if !failed => {
@@ -498,6 +498,17 @@ impl Connection {
             }
             (Command::Left { socket, .. }, Phase::Engine(engine)) => {
                 engine.left(socket);
+                Flow::Continue
+            }
+            (
+                Command::Decide {
+                    namespace,
+                    decision,
+                    ..
+                },
+                Phase::Engine(engine),
+            ) => {
+                engine.decide(key, &namespace, *decision, cx);
                 Flow::Continue
             }
             (Command::EndClient { .. }, Phase::Engine(engine)) => {

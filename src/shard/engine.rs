@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::application::Application;
+use super::application::{Application, Decision, Entry};
 use super::call::{Above, Opening, Route};
 use super::command::Command;
 use super::connection::{Context, Flow};
@@ -259,7 +259,7 @@ impl Engine {
                         None => DisconnectReason::TransportClose,
                     };
                     // RFC 6455 §5.5.1: what the user's handlers still say goes before our Close, as nothing may follow it.
-                    self.disconnect_all(reason, cx);
+                    self.disconnect_all(key, reason, cx);
                     if let Some(frame) = reply {
                         cx.hall.write(key, &[&frame]);
                     }
@@ -273,8 +273,8 @@ impl Engine {
     }
 
     /// The connection has ended under the session, or what waits for its polls is too much.
-    pub(crate) fn handle_end<A: Application>(&mut self, cx: &Context<'_, A>) {
-        self.disconnect_all(DisconnectReason::TransportClose, cx);
+    pub(crate) fn handle_end<A: Application>(&mut self, key: ConnKey, cx: &Context<'_, A>) {
+        self.disconnect_all(key, DisconnectReason::TransportClose, cx);
         if let Carrier::Polling(_) = self.carrier {
             let _ = self.end_polling(DisconnectReason::TransportError, cx);
         }
@@ -288,7 +288,7 @@ impl Engine {
         code: CloseCode,
         cx: &Context<'_, A>,
     ) -> Flow {
-        self.disconnect_all(reason, cx);
+        self.disconnect_all(key, reason, cx);
         match &mut self.carrier {
             Carrier::WebSocket(websocket) => {
                 let close = websocket.close(cx.now_ms, &cx.settings.transport, code, "");
@@ -303,15 +303,36 @@ impl Engine {
 
     pub(crate) fn disconnect_all<A: Application>(
         &mut self,
+        key: ConnKey,
         reason: DisconnectReason,
         cx: &Context<'_, A>,
     ) {
+        if let Upper::SocketIo(client) = &mut self.upper
+            && client.give_up()
+        {
+            cx.app.forsaken(key);
+        }
         for socket in std::mem::take(&mut self.sockets).into_iter().flatten() {
             match self.upper {
                 Upper::SocketIo(_) => cx.app.disconnected(socket, reason),
                 Upper::Raw(_) => cx.app.engine_closed(socket, reason),
             }
         }
+    }
+
+    /// What was put off when the client asked to be let in is decided. If the session has ended meanwhile, nothing happens.
+    pub(crate) fn decide<A: Application>(
+        &mut self,
+        key: ConnKey,
+        namespace: &str,
+        decision: Decision,
+        cx: &Context<'_, A>,
+    ) {
+        self.with_desk(key, cx, |desk, upper| {
+            if let Upper::SocketIo(client) = upper {
+                desk.decide(client, namespace, decision);
+            }
+        });
     }
 
     /// A socket left its namespace by the server's will.
@@ -377,12 +398,14 @@ fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
-/// The Socket.IO packet that tells a client in `namespace` of its id.
-fn connect_packet(revision: Revision, namespace: &str, id: &str) -> Vec<u8> {
+/// The Socket.IO packet that tells a client that it is in a namespace, and as whom.
+fn connect_packet(revision: Revision, entry: &Entry) -> Vec<u8> {
     let mut text = vec![packet::MESSAGE];
     match revision {
-        Revision::V4 => socket::encode_connect(&mut text, namespace, id, None),
-        Revision::V3 => socket::encode_connect_3(&mut text, namespace),
+        Revision::V4 => {
+            socket::encode_connect(&mut text, &entry.scope, &entry.id, entry.pid.as_deref());
+        }
+        Revision::V3 => socket::encode_connect_3(&mut text, &entry.scope),
     }
     text
 }

@@ -28,7 +28,7 @@ use super::slots::Slots;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
-use crate::room::{Change, JoinError, Rooms, ScopeId};
+use crate::room::{Change, HIDDEN, JoinError, Rooms, ScopeId};
 use memory::Memory;
 
 /// A socket's (or a plain WebSocket's) place on its core. Stale keys resolve to nothing.
@@ -76,14 +76,24 @@ impl Busy {
     }
 }
 
+/// How far a socket has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is still being decided whether it may come in: it can be told things, and is in the rooms it has joined, also in the eyes of other
+    /// cores; but no broadcast reaches it, and it is not in the room of its own name.
+    Pending,
+    Here,
+    /// Nothing more may be said to it.
+    Silent,
+}
+
 struct Seat {
     id: SocketId,
     connection: ConnKey,
     scope: ScopeId,
-    /// False once the socket left the room of its own name.
+    /// False before the socket was let in, and once it has left the room of its own name.
     in_own_room: bool,
-    /// Nothing more may be said to it.
-    silent: bool,
+    standing: Standing,
 }
 
 struct State {
@@ -144,6 +154,24 @@ impl Hall {
         connection: ConnKey,
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
+        self.seat_as(Standing::Here, connection, scope)
+    }
+
+    /// The same for a socket that is not let in yet: see [`Standing::Pending`] and [`Hall::admit`].
+    pub(crate) fn seat_pending(
+        &self,
+        connection: ConnKey,
+        scope: &Arc<str>,
+    ) -> Option<(SocketKey, SocketId)> {
+        self.seat_as(Standing::Pending, connection, scope)
+    }
+
+    fn seat_as(
+        &self,
+        standing: Standing,
+        connection: ConnKey,
+        scope: &Arc<str>,
+    ) -> Option<(SocketKey, SocketId)> {
         let state = &mut *self.state.borrow_mut();
         let id = state.ids.next(state.seats.next_key()?.slot).ok()?;
         let scope_id = state.rooms.scope(scope);
@@ -151,14 +179,31 @@ impl Hall {
             id,
             connection,
             scope: scope_id,
-            in_own_room: true,
-            silent: false,
+            in_own_room: standing == Standing::Here,
+            standing,
         };
         let key = state.seats.insert(seat).ok()?;
-        if state.rooms.enter(scope_id, key.slot, connection.slot) == Change::First {
+        let marked_for = match standing {
+            Standing::Pending => HIDDEN,
+            Standing::Here | Standing::Silent => connection.slot,
+        };
+        if state.rooms.enter(scope_id, key.slot, marked_for) == Change::First {
             tell_interest(&mut state.outbox, self.core, scope, None, true);
+            self.wake_shard();
         }
         Some((key, id))
+    }
+
+    /// A pending socket is in: from now on broadcasts reach it. For one that is in already this is nothing.
+    pub(crate) fn admit(&self, key: SocketKey) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(seat) = state.seats.get_mut(key)
+            && seat.standing == Standing::Pending
+        {
+            seat.standing = Standing::Here;
+            seat.in_own_room = true;
+            state.rooms.show(key.slot, seat.connection.slot);
+        }
     }
 
     /// A name for the Engine.IO session on this connection.
@@ -185,7 +230,7 @@ impl Hall {
     pub(crate) fn silence(&self, key: SocketKey) {
         let state = &mut *self.state.borrow_mut();
         if let Some(seat) = state.seats.get_mut(key) {
-            seat.silent = true;
+            seat.standing = Standing::Silent;
             seat.in_own_room = false;
             leave_rooms(state, self.core, key);
             self.wake_shard();
@@ -194,6 +239,11 @@ impl Hall {
 
     pub(crate) fn is_seated(&self, key: SocketKey) -> bool {
         self.state.borrow().seats.get(key).is_some()
+    }
+
+    /// How far this socket has come; `None`: it has left.
+    pub(crate) fn standing_of(&self, key: SocketKey) -> Option<Standing> {
+        self.state.borrow().seats.get(key).map(|seat| seat.standing)
     }
 
     pub(crate) fn connection_of(&self, key: SocketKey) -> Option<ConnKey> {
@@ -206,7 +256,11 @@ impl Hall {
 
     pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<(), JoinError> {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state.seats.get_mut(key).filter(|seat| !seat.silent) else {
+        let Some(seat) = state
+            .seats
+            .get_mut(key)
+            .filter(|seat| seat.standing != Standing::Silent)
+        else {
             return Ok(());
         };
         if room == seat.id.as_str() {
@@ -254,7 +308,11 @@ impl Hall {
     /// Marks a message for one socket. `false`: it is gone or silenced, or the message was volatile and the connection busy.
     pub(crate) fn deliver(&self, key: SocketKey, message: Outgoing<'_>, volatile: bool) -> bool {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state.seats.get(key).filter(|seat| !seat.silent) else {
+        let Some(seat) = state
+            .seats
+            .get(key)
+            .filter(|seat| seat.standing != Standing::Silent)
+        else {
             return false;
         };
         let slot = seat.connection.slot;
@@ -428,7 +486,10 @@ impl Hall {
     #[cfg(test)]
     pub(crate) fn seats(&self) -> (usize, usize) {
         let seats = &self.state.borrow().seats;
-        let silent = seats.iter().filter(|(_, seat)| seat.silent).count();
+        let silent = seats
+            .iter()
+            .filter(|(_, seat)| seat.standing == Standing::Silent)
+            .count();
         (seats.len(), silent)
     }
 

@@ -58,12 +58,13 @@ impl Connection {
 
     pub(super) fn handle_broken_off<A: Application>(
         &mut self,
+        key: ConnKey,
         ticket: Ticket,
         cx: &Context<'_, A>,
     ) -> Flow {
         match &mut self.phase {
             Phase::Engine(engine) if self.end == End::Open => {
-                let flow = engine.handle_broken_off(ticket, cx);
+                let flow = engine.handle_broken_off(key, ticket, cx);
                 self.ended(flow)
             }
             _ => Flow::Continue,

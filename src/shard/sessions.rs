@@ -77,7 +77,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             Call::BrokenOff { sid, ticket } => {
                 if let Some(key) = self.session(&sid) {
                     self.with_connection(key, |connection, cx| {
-                        connection.handle_broken_off(ticket, cx)
+                        connection.handle_broken_off(key, ticket, cx)
                     });
                 }
             }

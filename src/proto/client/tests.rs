@@ -210,7 +210,7 @@ fn standing(standing: &str) -> Bench {
         assert_eq!(bench.text("0/n,"), ASK);
     }
     match standing {
-        "refused" => bench.client.refused("/n"),
+        "refused" => assert!(bench.client.refused("/n")),
         "joined" | "left by the client" | "put out" => {
             assert!(bench.client.joined(&"/n".into(), 5))
         }
@@ -295,11 +295,11 @@ fn malformed_packets_are_violations() {
 fn answers_to_nobody_are_ignored() {
     let mut bench = Bench::new();
     assert!(!bench.client.joined(&"/".into(), 1), "nobody asked");
-    bench.client.refused("/");
+    assert!(!bench.client.refused("/"));
     bench.client.left(1);
     assert!(bench.sockets().is_empty());
     bench.enter("/", 1);
-    bench.client.refused("/");
+    assert!(!bench.client.refused("/"));
     assert!(!bench.client.joined(&"/".into(), 2), "answered already");
     assert_eq!(
         bench.sockets(),
@@ -309,11 +309,30 @@ fn answers_to_nobody_are_ignored() {
 }
 
 #[test]
+fn answers_after_the_end_come_too_late() {
+    for ask in ["0/n,", "0/m,"] {
+        let mut bench = Bench::new();
+        bench.enter("/", 1);
+        assert!(!bench.client.give_up(), "all was answered");
+        bench = Bench::new();
+        bench.enter("/", 1);
+        assert!(bench.text(ask).starts_with("connect"));
+        assert!(bench.client.give_up(), "this was not");
+        assert!(!bench.client.give_up(), "it is told once");
+        let namespace = &ask[1..ask.len() - 1];
+        assert!(!bench.client.joined(&namespace.into(), 2));
+        assert!(!bench.client.refused(namespace));
+        assert_eq!(bench.sockets(), [1], "who is in can still be told");
+        assert_eq!(bench.text("2[\"x\"]"), "nothing");
+    }
+}
+
+#[test]
 fn more_namespaces_than_allowed_are_refused() {
     let mut bench = Bench::in_two_namespaces();
     assert_eq!(bench.text("0/c,"), "connect /c ");
     assert_eq!(bench.text("0/d,{}"), "refused /d: Too many namespaces");
-    bench.client.refused("/c");
+    assert!(bench.client.refused("/c"));
     assert_eq!(bench.text("0/d,{}"), "connect /d {}");
     assert_eq!(bench.text("0/e,"), "refused /e: Too many namespaces");
     bench.client.left(2);
@@ -337,7 +356,7 @@ fn connect_timeout_counts_joins_only() {
     };
     assert_eq!(bench.client.next_deadline_ms(), Some(46_000));
     assert_eq!(bench.text("0"), "connect / ");
-    bench.client.refused("/");
+    assert!(bench.client.refused("/"));
     assert_eq!(
         bench.client.next_deadline_ms(),
         Some(46_000),
@@ -422,7 +441,10 @@ fn fuzz_client(random: &mut Random) {
                     !ended
                 );
             }
-            2 if !asked.is_empty() => client.refused(&asked.swap_remove(random.below(asked.len()))),
+            2 if !asked.is_empty() => {
+                let namespace = asked.swap_remove(random.below(asked.len()));
+                assert_eq!(client.refused(&namespace), !ended);
+            }
             3 if !joined.is_empty() && random.below(4) == 0 => client.left(random.pick(&joined)),
             _ => {}
         }

@@ -11,7 +11,7 @@ impl Local {
     /// The end of a socket: its handlers run around its leaving of all rooms (as in Node: `disconnecting` still has the
     /// rooms, `disconnect` has none).
     pub(crate) fn disconnected(&self, socket: &Socket, reason: DisconnectReason) {
-        if !self.hall.is_seated(socket.key()) || !self.clear_seat(socket.key()) {
+        if !socket.is_connected() || !self.clear_seat(socket.key()) {
             return;
         }
         self.abandon_line(socket.key());

@@ -141,7 +141,11 @@ impl Socket {
     /// # let _ = server;
     /// ```
     pub fn set_session<T: 'static>(&self, value: T) {
-        let value: Rc<dyn Any> = Rc::new(value);
+        self.keep_session(Rc::new(value));
+    }
+
+    /// The same for a value that has other owners.
+    pub(crate) fn keep_session<T: 'static>(&self, value: Rc<T>) {
         let old = {
             let mut own = self.0.own.borrow_mut();
             let session = &mut own.get_or_insert_default().session;

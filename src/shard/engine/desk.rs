@@ -12,7 +12,7 @@ use crate::proto::reason::DisconnectReason;
 use crate::proto::session::{self, Revision, Session};
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
-use crate::shard::application::{Application, Arrival, Event, Verdict};
+use crate::shard::application::{Application, Decision, Entry, Event, Knock, Verdict};
 use crate::shard::connection::Context;
 use crate::shard::hall::{Outgoing, SocketKey};
 use crate::shard::handshake::Handshake;
@@ -193,7 +193,7 @@ impl<A: Application> Desk<'_, A> {
         const MAIN: &str = "/";
         if let Upper::SocketIo(client) = upper {
             client.begin_connect(MAIN);
-            self.connect(client, &Arc::from(MAIN), b"");
+            self.connect(client, MAIN, b"");
         }
     }
 
@@ -201,50 +201,59 @@ impl<A: Application> Desk<'_, A> {
         self.sockets.get(index as usize).copied().flatten()
     }
 
-    fn connect(&mut self, client: &mut Client, namespace: &Arc<str>, auth: &[u8]) {
-        let (scope, number) = match self.cx.app.admit(namespace) {
-            Verdict::Accept { scope, number } => (scope, number),
-            Verdict::Refuse { json } => {
-                client.refused(namespace);
-                return self.refuse(namespace, &json);
+    fn connect(&mut self, client: &mut Client, namespace: &str, auth: &[u8]) {
+        let knock = Knock {
+            connection: self.key,
+            namespace,
+            handshake: self.handshake,
+            auth,
+        };
+        match self.cx.app.knock(knock) {
+            Verdict::Enter(entry) => self.decide(client, namespace, Decision::Enter(entry)),
+            Verdict::Refuse { json } => self.decide(client, namespace, Decision::Refuse { json }),
+            Verdict::Later => {}
+        }
+    }
+
+    /// The answer to a CONNECT.
+    pub(super) fn decide(&mut self, client: &mut Client, namespace: &str, decision: Decision) {
+        match decision {
+            Decision::Enter(entry) => self.enter(client, &entry),
+            Decision::Refuse { json } => {
+                if client.refused(namespace) {
+                    self.refuse(namespace, &json);
+                }
             }
-        };
-        let Some((socket, id)) = self.cx.hall.seat(self.key, &scope) else {
-            client.refused(namespace);
-            return self.refuse(namespace, r#"{"message":"Server is full"}"#);
-        };
-        let index = self
-            .sockets
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or_else(|| {
-                self.sockets.push(None);
-                self.sockets.len() - 1
-            });
-        self.sockets[index] = Some(socket);
-        let joined = client.joined(&scope, index_u32(index));
-        debug_assert!(joined, "the client has just asked for it");
-        self.cx.hall.deliver(
-            socket,
+        }
+    }
+
+    fn enter(&mut self, client: &mut Client, entry: &Entry) {
+        let free = self.sockets.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.sockets.len());
+        if !client.joined(&entry.scope, index_u32(index)) {
+            // The session has ended meanwhile, and the application knows of it.
+            return;
+        }
+        match self.sockets.get_mut(index) {
+            Some(place) => *place = Some(entry.socket),
+            None => self.sockets.push(Some(entry.socket)),
+        }
+        let hall = self.cx.hall;
+        hall.admit(entry.socket);
+        hall.deliver(
+            entry.socket,
             Outgoing {
                 kind: Kind::Text,
-                body: &super::connect_packet(self.revision, namespace, id.as_str()),
+                body: &super::connect_packet(self.revision, entry),
                 attachments: &[],
                 offset: None,
             },
             false,
         );
         if self.revision == Revision::V3 {
-            revision3::join_own_room(self.cx.hall, socket, namespace, self.sid);
+            revision3::join_own_room(hall, entry.socket, &entry.scope, self.sid);
         }
-        self.cx.app.connected(Arrival {
-            socket,
-            id,
-            namespace: &scope,
-            number,
-            handshake: self.handshake,
-            auth,
-        });
+        self.cx.app.connected(entry.socket);
     }
 
     fn refuse(&self, namespace: &str, json: &str) {

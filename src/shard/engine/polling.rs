@@ -108,7 +108,7 @@ impl Engine {
                 Flow::Continue
             }
             Request::Poll { ticket, reply } => self.handle_poll(key, ticket, reply, cx),
-            Request::Push { ticket, reply } => self.handle_push(ticket, reply, cx),
+            Request::Push { ticket, reply } => self.handle_push(key, ticket, reply, cx),
             Request::Pushed {
                 ticket,
                 body,
@@ -131,7 +131,7 @@ impl Engine {
         };
         if let Err(reason) = self.session.poll() {
             answer(reply, refused(Refused::Duplicate));
-            return self.end_polling_now(reason.into(), cx);
+            return self.end_polling_now(key, reason.into(), cx);
         }
         poller.poll = Some(Poll {
             ticket,
@@ -146,6 +146,7 @@ impl Engine {
 
     fn handle_push<A: Application>(
         &mut self,
+        key: ConnKey,
         ticket: Ticket,
         reply: Reply,
         cx: &Context<'_, A>,
@@ -161,7 +162,7 @@ impl Engine {
         };
         if let Err(reason) = begun {
             answer(reply, refused(Refused::Duplicate));
-            return self.end_polling_now(reason.into(), cx);
+            return self.end_polling_now(key, reason.into(), cx);
         }
         let (alive, ended) = oneshot::channel();
         poller.push = Some((ticket, alive));
@@ -231,6 +232,7 @@ impl Engine {
     /// The client has broken a GET or POST off, by closing its connection: the session has ended (as in Node).
     pub(crate) fn handle_broken_off<A: Application>(
         &mut self,
+        key: ConnKey,
         ticket: Ticket,
         cx: &Context<'_, A>,
     ) -> Flow {
@@ -248,7 +250,7 @@ impl Engine {
             return Flow::Continue;
         }
         let reason = self.session.broken_off();
-        self.end_polling_now(reason.into(), cx)
+        self.end_polling_now(key, reason.into(), cx)
     }
 
     /// Gives what waits to the held GET, if there are both. True: there was.
@@ -380,10 +382,11 @@ impl Engine {
 
     fn end_polling_now<A: Application>(
         &mut self,
+        key: ConnKey,
         reason: DisconnectReason,
         cx: &Context<'_, A>,
     ) -> Flow {
-        self.disconnect_all(reason, cx);
+        self.disconnect_all(key, reason, cx);
         self.end_polling(reason, cx)
     }
 
