@@ -96,6 +96,13 @@ struct Seat {
     standing: Standing,
 }
 
+impl Seat {
+    /// Whether its id names its place. One that had its id elsewhere is in the room of its own name as in any other.
+    fn is_native(&self, core: usize, key: SocketKey) -> bool {
+        SocketId::locate(&self.id) == Some((core, key.slot))
+    }
+}
+
 struct State {
     seats: Slots<Seat>,
     rooms: Rooms,
@@ -154,7 +161,7 @@ impl Hall {
         connection: ConnKey,
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
-        self.seat_as(Standing::Here, connection, scope)
+        self.seat_as(Standing::Here, None, connection, scope)
     }
 
     /// The same for a socket that is not let in yet: see [`Standing::Pending`] and [`Hall::admit`].
@@ -163,17 +170,20 @@ impl Hall {
         connection: ConnKey,
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
-        self.seat_as(Standing::Pending, connection, scope)
+        self.seat_as(Standing::Pending, None, connection, scope)
     }
 
+    /// `id`: one that the socket had in another seat, perhaps on another core.
     fn seat_as(
         &self,
         standing: Standing,
+        id: Option<SocketId>,
         connection: ConnKey,
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
         let state = &mut *self.state.borrow_mut();
-        let id = state.ids.next(state.seats.next_key()?.slot).ok()?;
+        let slot = state.seats.next_key()?.slot;
+        let id = id.or_else(|| state.ids.next(slot).ok())?;
         let scope_id = state.rooms.scope(scope);
         let seat = Seat {
             id,
@@ -201,8 +211,9 @@ impl Hall {
             && seat.standing == Standing::Pending
         {
             seat.standing = Standing::Here;
-            seat.in_own_room = true;
+            seat.in_own_room = seat.is_native(self.core, key);
             state.rooms.show(key.slot, seat.connection.slot);
+            state.replay(key);
         }
     }
 
@@ -263,7 +274,7 @@ impl Hall {
         else {
             return Ok(());
         };
-        if room == seat.id.as_str() {
+        if room == seat.id.as_str() && seat.is_native(self.core, key) {
             seat.in_own_room = true;
             return Ok(());
         }
@@ -281,7 +292,7 @@ impl Hall {
         let Some(seat) = state.seats.get_mut(key) else {
             return;
         };
-        if room == seat.id.as_str() {
+        if room == seat.id.as_str() && seat.is_native(self.core, key) {
             seat.in_own_room = false;
             return;
         }

@@ -103,6 +103,12 @@ impl Recovery {
         Offset::new(self.tag, count, core as u64, self.sources)
     }
 
+    /// The core that has said what has this name. What threads say is said by the first core.
+    pub(crate) fn source(&self, offset: Offset) -> usize {
+        let source = offset.source(self.sources);
+        usize::try_from(source).map_or(0, |core| if source == self.sources - 1 { 0 } else { core })
+    }
+
     /// A name for what a thread says that is no core.
     pub(crate) fn offset_outside(&self) -> Offset {
         let count = self.outside.fetch_add(1, Ordering::Relaxed);

@@ -1,23 +1,24 @@
 //! How a session that is away moves to the core on which its client came back, and nothing of what is said meanwhile is lost or doubled.
 //!
 //! The new core holds the session's places, too, so that it is told what is said from now on; behind that notice it posts a *fence* to each
-//! core. A core that meets it knows of the new core's interest, so what it says later comes there; what it said before it has posted to
-//! the old core, and behind that it posts there that it has met the fence. When the old core has this of all, nothing for the session
-//! can be on its way that the new core does not get: it hands over what the client missed, and gives up the places.
+//! core. A core that meets it knows of the new core's interest, so what it says from then on comes there. What it said before, it has
+//! posted to the old core, which holds the places all the time. It posts to both, behind all that, that it has met the fence. So for each
+//! core there is a point in the old one's log, and one in the new one's: what it said before the fence lies before the one, what it said
+//! since lies behind the other, and together they are all. (Either may also come to the other log, if others are meant who live there.) When
+//! the old core has this of all, it hands over what the client missed, up to these points, and gives up the places. When the new core
+//! has it of all, and that, it goes on with its own log from its own points.
 //!
-//! The new core dedups: what is in both logs is in the old one's part. Each sender's messages keep their order, since the old
-//! core's part of them is their beginning: it gets all of them, in order, until it hands over.
+//! Each sender's messages keep their order: the old core's part is their beginning.
 //!
 //! A core that has ended answers nothing: after [`MOVE_MS`] the session counts as lost.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::SocketKey;
 use super::memory::holding::Floor;
 use super::memory::{Memory, Past, Replay};
 use crate::shard::mail::{Broadcast, Mail};
-use crate::shard::recovery::log::Ears;
 use crate::shard::recovery::offset::Offset;
 use crate::shard::recovery::store::Parked;
 use crate::shard::recovery::{Pid, Refusal};
@@ -34,14 +35,14 @@ pub(crate) struct Ticket {
 
 /// What cores tell each other of moves.
 pub(crate) enum Note {
-    /// Tell the holder when you have met this. The holder itself is told what is asked for.
+    /// Tell the holder and the sender when you have met this. The holder itself is told what is asked for.
     Fence {
         ticket: Ticket,
         holder: usize,
         asked: Option<(Pid, Offset)>,
     },
-    /// The sender has met the fence.
-    Fenced { ticket: Ticket },
+    /// A core has met the fence.
+    Fenced { ticket: Ticket, core: usize },
     /// What the session missed.
     Missed {
         number: u64,
@@ -65,17 +66,21 @@ pub(super) struct Moves {
     late: VecDeque<(u64, Ticket)>,
 }
 
+/// Where the log stood when a core had met the fence, for each that has.
+type Met = BTreeMap<usize, u64>;
+
 struct Arriving {
     pid: Pid,
     asked: Offset,
     deadline_ms: u64,
+    met: Met,
+    missed: Option<Vec<Arc<Broadcast>>>,
 }
 
 /// A move away from this core.
 struct Fence {
     asked: Option<(Pid, Offset)>,
-    /// Cores that have met it.
-    met: usize,
+    met: Met,
 }
 
 impl Moves {
@@ -116,6 +121,8 @@ impl Memory {
             pid,
             asked,
             deadline_ms: self.now_ms.saturating_add(MOVE_MS),
+            met: Met::from([(self.core, past.from)]),
+            missed: None,
         };
         self.moves.arriving.insert(ticket.number, arriving);
         for core in (0..floor.outbox.cores()).filter(|core| *core != self.core) {
@@ -140,20 +147,44 @@ impl Memory {
                 if let Some(away) = self.away.get(&asked.0) {
                     self.expiring.remove(&away.expiry);
                 }
-                self.fence(ticket).asked = Some(asked);
+                let (here, head) = (self.core, self.log.head());
+                let fence = self.fence(ticket);
+                fence.asked = Some(asked);
+                fence.met.extend([(here, head), (ticket.core, head)]);
+                self.say_met(floor, ticket, ticket.core);
                 self.advance(floor, ticket);
             }
             Note::Fence { ticket, holder, .. } => {
-                let met = Note::Fenced { ticket };
-                floor.outbox.post(holder, Mail::Recovery(Box::new(met)));
+                self.say_met(floor, ticket, holder);
+                self.say_met(floor, ticket, ticket.core);
             }
-            Note::Fenced { ticket } => {
-                self.fence(ticket).met += 1;
+            Note::Fenced { ticket, core } if ticket.core == self.core => {
+                let head = self.log.head();
+                let arriving = self.moves.arriving.get_mut(&ticket.number)?;
+                arriving.met.insert(core, head);
+                return self.arrive(floor, ticket.number);
+            }
+            Note::Fenced { ticket, core } => {
+                let head = self.log.head();
+                self.fence(ticket).met.insert(core, head);
                 self.advance(floor, ticket);
             }
-            Note::Missed { number, missed } => return self.arrive(floor, number, missed),
+            Note::Missed { number, missed } => {
+                let arriving = self.moves.arriving.get_mut(&number)?;
+                match missed {
+                    Ok(missed) => arriving.missed = Some(missed),
+                    Err(why) => return self.fail(floor, number, why),
+                }
+                return self.arrive(floor, number);
+            }
         }
         None
+    }
+
+    fn say_met(&self, floor: &mut Floor<'_>, ticket: Ticket, to: usize) {
+        let core = self.core;
+        let met = Note::Fenced { ticket, core };
+        floor.outbox.post(to, Mail::Recovery(Box::new(met)));
     }
 
     fn fence(&mut self, ticket: Ticket) -> &mut Fence {
@@ -163,27 +194,31 @@ impl Memory {
             late.push_back((deadline_ms, ticket));
             Fence {
                 asked: None,
-                met: 0,
+                met: Met::new(),
             }
         })
     }
 
-    /// Hands over, if all cores have met the fence: this one has when it was asked, and the other end when it asked.
+    /// Hands over, if all cores have met the fence.
     fn advance(&mut self, floor: &mut Floor<'_>, ticket: Ticket) {
-        let others = floor.outbox.cores().saturating_sub(2);
-        let is_met = |fence: &Fence| fence.asked.is_some() && fence.met >= others;
+        let cores = floor.outbox.cores();
+        let is_met = |fence: &Fence| fence.asked.is_some() && fence.met.len() >= cores;
         if self.moves.fences.get(&ticket).is_some_and(is_met) {
             self.hand_over(floor, ticket);
         }
     }
 
     fn hand_over(&mut self, floor: &mut Floor<'_>, ticket: Ticket) {
-        let fence = self.moves.fences.remove(&ticket);
-        let Some((pid, asked)) = fence.and_then(|fence| fence.asked) else {
+        let Some(fence) = self.moves.fences.remove(&ticket) else {
             return;
         };
+        let Some((pid, asked)) = fence.asked else {
+            return;
+        };
+        let is_before =
+            |position: u64, core: usize| fence.met.get(&core).is_some_and(|met| position < *met);
         let missed = match self.away.get(&pid) {
-            Some(away) => self.missed(&away.session, away.past, asked),
+            Some(away) => self.missed(&away.session, away.past, asked, is_before),
             None if self.is_closed() => Err(Refusal::Unavailable),
             None => Err(Refusal::Expired),
         };
@@ -197,68 +232,64 @@ impl Memory {
             .post(ticket.core, Mail::Recovery(Box::new(note)));
     }
 
-    /// What came in here since the places are held is behind what was handed over, as far as it is not the same.
-    fn arrive(
-        &mut self,
-        floor: &mut Floor<'_>,
-        number: u64,
-        missed: Result<Vec<Arc<Broadcast>>, Refusal>,
-    ) -> Option<Moved> {
-        let Arriving { pid, asked, .. } = self.moves.arriving.remove(&number)?;
-        let list = missed.and_then(|missed| self.with_own(pid, missed));
-        let head = self.log.head();
-        match list {
-            Ok(list) => {
-                let away = self.away.get_mut(&pid)?;
-                away.past.from = head;
-                let (sid, seat) = (away.session.sid, away.seat);
-                if seat.is_some() {
-                    away.replay = Replay::From(list.clone(), head);
-                }
-                self.splices.insert(self.now_ms, sid, asked, list);
-                match seat {
-                    Some(seat) => Some(Moved {
-                        seat,
-                        outcome: Ok(()),
-                    }),
-                    // Its client is gone again.
-                    None if self.is_closed() => {
-                        self.drop_away(floor, &pid);
-                        None
-                    }
-                    None => {
-                        self.park(pid);
-                        None
-                    }
-                }
-            }
-            Err(why) => self.fail(floor, &pid, why),
+    /// The session is here, if all cores have met the fence and the old one has handed over.
+    fn arrive(&mut self, floor: &mut Floor<'_>, number: u64) -> Option<Moved> {
+        let arriving = self.moves.arriving.get_mut(&number)?;
+        if arriving.met.len() < floor.outbox.cores() {
+            return None;
         }
+        let missed = arriving.missed.take()?;
+        let arriving = self.moves.arriving.remove(&number)?;
+        let list = match self.with_own(&arriving, missed) {
+            Ok(list) => list,
+            Err(why) => return self.lose(floor, &arriving.pid, why),
+        };
+        let head = self.log.head();
+        let pid = arriving.pid;
+        let away = self.away.get_mut(&pid)?;
+        away.past.from = head;
+        let (sid, seat) = (away.session.sid, away.seat);
+        if seat.is_some() {
+            away.replay = Replay::From(list.clone(), head);
+        }
+        self.splices.insert(self.now_ms, sid, arriving.asked, list);
+        if let Some(seat) = seat {
+            let outcome = Ok(());
+            return Some(Moved { seat, outcome });
+        }
+        // Its client is gone again.
+        if self.is_closed() {
+            self.drop_away(floor, &pid);
+        } else {
+            self.park(pid);
+        }
+        None
     }
 
     fn with_own(
         &self,
-        pid: Pid,
+        arriving: &Arriving,
         mut list: Vec<Arc<Broadcast>>,
     ) -> Result<Vec<Arc<Broadcast>>, Refusal> {
-        let away = self.away.get(&pid).ok_or(Refusal::Unavailable)?;
+        let away = self.away.get(&arriving.pid).ok_or(Refusal::Unavailable)?;
         let (session, from) = (&away.session, away.past.from);
-        let handed_over: HashSet<Offset> = list.iter().filter_map(|said| said.offset).collect();
-        let ears = Ears::new(&session.namespace, &session.sid, &session.rooms);
-        let is_new = |said: &&Arc<Broadcast>| {
-            let known = said
-                .offset
-                .is_some_and(|offset| handed_over.contains(&offset));
-            !known && ears.hear(said)
+        let is_behind = |position: u64, core: usize| {
+            arriving.met.get(&core).is_some_and(|met| position >= *met)
         };
-        list.extend(self.log.since(from)?.filter(is_new).cloned());
+        list.extend(self.heard_since(session, from, is_behind)?);
         Ok(list)
     }
 
     /// A session does not arrive.
-    fn fail(&mut self, floor: &mut Floor<'_>, pid: &Pid, why: Refusal) -> Option<Moved> {
+    fn fail(&mut self, floor: &mut Floor<'_>, number: u64, why: Refusal) -> Option<Moved> {
+        let arriving = self.moves.arriving.remove(&number)?;
+        self.lose(floor, &arriving.pid, why)
+    }
+
+    fn lose(&mut self, floor: &mut Floor<'_>, pid: &Pid, why: Refusal) -> Option<Moved> {
         let seat = self.away.get(pid)?.seat;
         self.drop_away(floor, pid);
+        self.recovery.count_refused(why);
         let seat = seat?;
         self.returning.remove(&seat);
         Some(Moved {
@@ -277,7 +308,7 @@ impl Memory {
             && one.deadline_ms <= self.now_ms
         {
             let number = *number;
-            moved.extend(self.arrive(floor, number, Err(Refusal::Unavailable)));
+            moved.extend(self.fail(floor, number, Refusal::Unavailable));
         }
         moved
     }

@@ -142,7 +142,7 @@ impl Memory {
         !self.names.is_empty() && SocketId::parse(name).is_some_and(|id| self.names.contains(&id))
     }
 
-    /// What a session missed after the message it names.
+    /// What a session missed after the message it names. What is in the log is asked for by its position, and the core that said it.
     ///
     /// # Errors
     /// That is not known any more, or never was.
@@ -151,24 +151,35 @@ impl Memory {
         session: &Parked,
         past: Past,
         asked: Offset,
+        is_meant: impl Fn(u64, usize) -> bool,
     ) -> Result<Vec<Arc<Broadcast>>, Refusal> {
         let (first, from) = match self.splices.behind(&session.sid, asked) {
             Some(tail) => (tail, past.from),
             None => (&[][..], self.place_behind(past, asked)?),
         };
         let mut list = first.to_vec();
-        let ears = Ears::new(&session.namespace, &session.sid, &session.rooms);
-        list.extend(
-            self.log
-                .since(from)?
-                .filter(|said| ears.hear(said))
-                .cloned(),
-        );
+        list.extend(self.heard_since(session, from, is_meant)?);
         let bytes: usize = list.iter().map(|said| cost_of(said)).sum();
         if bytes > self.recovery.limits.replay_bytes {
             return Err(Refusal::TooMuch);
         }
         Ok(list)
+    }
+
+    /// What there is for a session in the log.
+    pub(super) fn heard_since(
+        &self,
+        session: &Parked,
+        from: u64,
+        is_meant: impl Fn(u64, usize) -> bool,
+    ) -> Result<Vec<Arc<Broadcast>>, Refusal> {
+        let ears = Ears::new(&session.namespace, &session.sid, &session.rooms);
+        let entries = (from..).zip(self.log.since(from)?);
+        let heard = entries.filter(|(position, said)| {
+            let core = said.offset.map(|offset| self.recovery.source(offset));
+            ears.hear(said) && core.is_some_and(|core| is_meant(*position, core))
+        });
+        Ok(heard.map(|(_, said)| said.clone()).collect())
     }
 
     /// Where the log goes on behind that message.
@@ -208,3 +219,6 @@ impl Memory {
         sessions && index && self.splices.is_empty() && self.moves.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

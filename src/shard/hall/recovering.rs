@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::fence::{Moved, Note};
 use super::memory::holding::Floor;
 use super::memory::{Claim, Memory};
-use super::{Hall, Outgoing, SocketKey, State, Target, say};
+use super::{Hall, Outgoing, SocketKey, Standing, State, Target, say, tell_interest};
+use crate::reactor::ConnKey;
+use crate::room::Change;
 use crate::shard::command::Command;
 use crate::shard::home::SocketId;
 use crate::shard::mail::{Broadcast, Tally};
@@ -208,8 +210,39 @@ impl Hall {
         claimed
     }
 
+    /// Gives the client of this connection a pending seat for the session that it claimed, with its id and its rooms. It is let in as every
+    /// pending socket is ([`Hall::admit`]), and then told what it missed; if it is not, the session is put back.
+    pub(crate) fn seat_returning(
+        &self,
+        connection: ConnKey,
+        scope: &Arc<str>,
+        claim: &Claim,
+    ) -> Option<SocketKey> {
+        let id = Some(claim.sid);
+        let Some((key, _)) = self.seat_as(Standing::Pending, id, connection, scope) else {
+            self.put_back(claim);
+            return None;
+        };
+        let state = &mut *self.state.borrow_mut();
+        let is_native = SocketId::locate(&claim.sid) == Some((self.core, key.slot));
+        let own = (!is_native).then(|| claim.sid.as_str());
+        for room in own
+            .into_iter()
+            .chain(claim.rooms.iter().map(|room| &**room))
+        {
+            if state.rooms.join_again(key.slot, room) == Ok(Change::First) {
+                tell_interest(&mut state.outbox, self.core, scope, Some(room), true);
+            }
+        }
+        if let Some(memory) = &mut state.memory {
+            memory.take_back(key, claim.pid);
+        }
+        self.wake_shard();
+        Some(key)
+    }
+
     /// Nobody could be seated for it.
-    pub(crate) fn put_back(&self, claim: &Claim) {
+    fn put_back(&self, claim: &Claim) {
         let state = &mut *self.state.borrow_mut();
         if let Some((memory, mut floor)) = state.memory() {
             memory.put_back(&mut floor, claim.pid);

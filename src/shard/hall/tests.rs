@@ -59,6 +59,7 @@ fn say_to(hall: &Hall, scope: &Arc<str>, to: &[&str]) -> usize {
         kind: Kind::Text,
         body: b"hello",
         attachments: &[],
+        offset: None,
     };
     hall.broadcast(&target, message, false).0
 }
@@ -83,6 +84,7 @@ fn a_pending_socket_is_in_its_rooms_and_out_of_reach() {
         kind: Kind::Text,
         body: b"psst",
         attachments: &[],
+        offset: None,
     };
     assert!(
         here.deliver(waiting, direct, false),

@@ -39,6 +39,11 @@ impl Offset {
         Offset { tag, number }
     }
 
+    /// Which of so many sources has given it.
+    pub(crate) fn source(self, sources: u64) -> u64 {
+        self.number % sources
+    }
+
     /// Appends the name as text: letters, digits, `-` and `_`.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.tag.0);

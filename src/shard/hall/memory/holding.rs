@@ -9,7 +9,6 @@ use crate::shard::hall::{Seat, SocketKey, tell_interest};
 use crate::shard::home::SocketId;
 use crate::shard::mail::{Broadcast, Mail};
 use crate::shard::mailbox::Outbox;
-use crate::shard::recovery::log::Ears;
 use crate::shard::recovery::offset::Offset;
 use crate::shard::recovery::store::Parked;
 use crate::shard::recovery::{Pid, Refusal};
@@ -249,13 +248,21 @@ impl Memory {
     /// A session that is away here was taken out of the store: finds what its client missed.
     fn prepare(&mut self, pid: Pid, asked: Offset) -> Result<(), Refusal> {
         let away = self.away.get(&pid).ok_or(Refusal::Unavailable)?;
-        let missed = self.missed(&away.session, away.past, asked)?;
+        let missed = self.missed(&away.session, away.past, asked, |_, _| true)?;
         let head = self.log.head();
         if let Some(away) = self.away.get_mut(&pid) {
             self.expiring.remove(&away.expiry);
             away.replay = Replay::From(missed, head);
         }
         Ok(())
+    }
+
+    /// The socket in this pending seat returns to the session that was claimed for it.
+    pub(in crate::shard::hall) fn take_back(&mut self, key: SocketKey, pid: Pid) {
+        if let Some(away) = self.away.get_mut(&pid) {
+            away.seat = Some(key);
+            self.returning.insert(key, pid);
+        }
     }
 
     /// The socket in this pending seat is let in to the session that it claimed: what it is to be sent first.
@@ -272,15 +279,7 @@ impl Memory {
         let Replay::From(mut list, position) = away.replay else {
             return Err(Refusal::Unavailable);
         };
-        let session = &away.session;
-        let ears = Ears::new(&session.namespace, &session.sid, &session.rooms);
-        let later: Vec<Arc<Broadcast>> = self
-            .log
-            .since(position)?
-            .filter(|said| ears.hear(said))
-            .cloned()
-            .collect();
-        list.extend(later);
+        list.extend(self.heard_since(&away.session, position, |_, _| true)?);
         self.live.insert(
             key,
             Live {
