@@ -29,12 +29,14 @@ pub use server::{
     ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data, DecodeError,
     DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending,
     EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
-    FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, IntoReply, JoinError, Message,
-    MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload,
-    Priority, Receivers, SameSite, Server, Session, Socket, SocketId, State, Transport, TryData,
-    WebSocket, WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
+    FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, HandshakeDetails, IntoReply,
+    JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin,
+    OwnedMessage, Payload, Priority, Receivers, Recoveries, Recovery, SameSite, Server, Session,
+    Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;
+pub use wire::parser::Parser;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::wire::msgpack::{self, Unpacked};
 use crate::wire::socket::{self, EventName, Packet, PacketError, PacketType};
 
 #[cfg(test)]
@@ -164,10 +165,34 @@ impl Client {
             return self.violate(Violation::AttachmentDue);
         }
         self.release();
-        let mut packet = match socket::decode(text, &limits.packet) {
-            Ok(packet) => packet,
-            Err(error) => return self.violate(Violation::Packet(error)),
-        };
+        match socket::decode(text, &limits.packet) {
+            Ok(packet) => self.handle_packet(limits, packet, &[]),
+            Err(error) => self.violate(Violation::Packet(error)),
+        }
+    }
+
+    /// A binary message of the session where packets are MessagePack: a packet, whole.
+    pub(crate) fn handle_packed<'a>(
+        &'a mut self,
+        limits: &Limits,
+        bytes: &'a [u8],
+        unpacked: &'a mut Unpacked,
+    ) -> Output<'a> {
+        if self.ended {
+            return Output::Nothing;
+        }
+        match msgpack::decode(bytes, &limits.packet, unpacked) {
+            Ok((packet, attachments)) => self.handle_packet(limits, packet, attachments),
+            Err(error) => self.violate(Violation::Packet(error)),
+        }
+    }
+
+    fn handle_packet<'a>(
+        &'a mut self,
+        limits: &Limits,
+        mut packet: Packet<'a>,
+        attachments: &'a [Bytes],
+    ) -> Output<'a> {
         let mut query = "";
         if self.names_have_queries
             && let Some((name, behind)) = packet.namespace.split_once('?')
@@ -180,8 +205,10 @@ impl Client {
             (PacketType::Connect, None | Some(State::PutOut)) => self.ask(limits, packet, query),
             (PacketType::Connect, Some(_)) => self.violate(Violation::ConnectedTwice),
             (_, None | Some(State::Pending)) => self.violate(Violation::NotConnected),
-            (_, Some(State::Joined(socket))) => self.dispatch(limits, Some(socket), packet),
-            (_, Some(State::PutOut)) => self.dispatch(limits, None, packet),
+            (_, Some(State::Joined(socket))) => {
+                self.dispatch(limits, Some(socket), packet, attachments)
+            }
+            (_, Some(State::PutOut)) => self.dispatch(limits, None, packet, attachments),
         }
     }
 
@@ -392,6 +419,7 @@ impl Client {
         limits: &Limits,
         socket: Option<u32>,
         packet: Packet<'a>,
+        attachments: &'a [Bytes],
     ) -> Output<'a> {
         match packet.kind {
             PacketType::Disconnect => {
@@ -409,7 +437,7 @@ impl Client {
                     packet.kind == PacketType::Event,
                     packet.id,
                     payload,
-                    &[],
+                    attachments,
                 ),
                 _ => Output::Nothing,
             },

@@ -22,6 +22,7 @@ use std::str;
 use crate::wire::Status;
 use crate::wire::close::{self, CloseCode};
 use crate::wire::frame::{self, FrameError, HEAD_MAX, Head, Opcode};
+use crate::wire::parser::Parser;
 
 pub(crate) use control::Control;
 use control::Kept;
@@ -83,6 +84,16 @@ pub(crate) enum Kind {
     Text,
     /// Bytes.
     Binary,
+}
+
+impl Kind {
+    /// Of the messages that begin a packet.
+    pub(crate) fn of(parser: Parser) -> Self {
+        match parser {
+            Parser::Default => Kind::Text,
+            Parser::MsgPack => Kind::Binary,
+        }
+    }
 }
 
 /// What [`WebSocket::next`] has to say.

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic milliseconds since it was made. A copy has the same origin, so every core of a server gets a copy of one clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: Instant,
+    /// The same moment on the wall clock: milliseconds since 1970.
+    origin_unix_ms: u64,
 }
 
 impl Clock {
@@ -19,7 +21,16 @@ impl Clock {
     pub(crate) fn start() -> Clock {
         Clock {
             origin: Instant::now(),
+            origin_unix_ms: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as u64),
         }
+    }
+
+    /// A moment of this clock as the wall clock had it when this one started, in milliseconds since 1970: what is set there since then does not
+    /// show, so that moments keep their order.
+    pub(crate) fn unix_ms(&self, at_ms: u64) -> u64 {
+        self.origin_unix_ms.saturating_add(at_ms)
     }
 
     /// Milliseconds since the start.

@@ -71,6 +71,12 @@ pub(crate) struct Args<'a> {
 #[derive(Debug)]
 pub struct EncodeError(serde_json::Error);
 
+impl EncodeError {
+    pub(super) fn custom(reason: impl fmt::Display) -> Self {
+        Self(serde::ser::Error::custom(reason))
+    }
+}
+
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "arguments cannot be encoded: {}", self.0)

@@ -11,12 +11,11 @@ use tokio::sync::oneshot;
 
 use super::arguments::EncodeError;
 use super::binary::Payload;
-use super::emit::{self, EmitError};
+use super::emit::{self, EmitError, Form};
+use super::operators::Elsewhere;
 use super::shared::Shared;
-use crate::proto::websocket::Kind;
+use crate::shard::hall::broadcast::Wanted;
 use crate::shard::hall::{Hall, Outgoing, SocketKey, Target};
-use crate::shard::mail::{Broadcast as Parcel, Mail, Tally};
-use crate::shard::thread;
 
 /// A message to many sockets of one namespace, while its receivers are being chosen.
 ///
@@ -33,43 +32,45 @@ use crate::shard::thread;
 /// # }
 /// ```
 #[must_use = "nothing is sent until emit is called"]
+#[derive(Clone)]
 pub struct Broadcast<'a> {
-    origin: Origin<'a>,
+    shared: &'a Arc<Shared>,
+    /// Where it comes from, if that is known already.
+    hall: Option<&'a Hall>,
     namespace: &'a Arc<str>,
     to: SmallVec<[&'a str; 4]>,
     except: SmallVec<[&'a str; 4]>,
     not: Option<SocketKey>,
     volatile: bool,
-}
-
-enum Origin<'a> {
-    Core(&'a Hall),
-    Handle(&'a Shared),
+    local: bool,
 }
 
 impl<'a> Broadcast<'a> {
     /// From a core; `not` is the sender, where it does not get its own message.
     pub(crate) fn from_core(
+        shared: &'a Arc<Shared>,
         hall: &'a Hall,
         namespace: &'a Arc<str>,
         not: Option<SocketKey>,
     ) -> Self {
-        Self::new(Origin::Core(hall), namespace, not)
+        Broadcast {
+            hall: Some(hall),
+            not,
+            ..Self::from_handle(shared, namespace)
+        }
     }
 
     /// From anywhere.
-    pub(crate) fn from_handle(shared: &'a Shared, namespace: &'a Arc<str>) -> Self {
-        Self::new(Origin::Handle(shared), namespace, None)
-    }
-
-    fn new(origin: Origin<'a>, namespace: &'a Arc<str>, not: Option<SocketKey>) -> Self {
+    pub(crate) fn from_handle(shared: &'a Arc<Shared>, namespace: &'a Arc<str>) -> Self {
         Broadcast {
-            origin,
+            shared,
+            hall: None,
             namespace,
             to: SmallVec::new(),
             except: SmallVec::new(),
-            not,
+            not: None,
             volatile: false,
+            local: false,
         }
     }
 
@@ -116,7 +117,8 @@ impl<'a> Broadcast<'a> {
     /// server.local().emit("reload", ());
     /// # }
     /// ```
-    pub fn local(self) -> Self {
+    pub fn local(mut self) -> Self {
+        self.local = true;
         self
     }
 
@@ -143,7 +145,7 @@ impl<'a> Broadcast<'a> {
     /// socket.broadcast().emit("tick", ());                 // none
     /// # }
     /// ```
-    pub fn emit(self, event: &str, args: impl Serialize) {
+    pub fn emit(&self, event: &str, args: impl Serialize) {
         emit::or_log(event, self.try_emit(event, args));
     }
 
@@ -157,14 +159,9 @@ impl<'a> Broadcast<'a> {
     /// assert!(socket.broadcast().try_emit("disconnect", ()).is_err());
     /// # }
     /// ```
-    pub fn try_emit(self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
-        emit::with_event(self.namespace, event, None, &args, |body, attachments| {
-            self.send(Outgoing {
-                kind: Kind::Text,
-                body,
-                attachments,
-                offset: None,
-            });
+    pub fn try_emit(&self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
+        emit::with_event(self.form(), self.namespace, event, None, &args, |message| {
+            self.send(message)
         })
     }
 
@@ -176,14 +173,9 @@ impl<'a> Broadcast<'a> {
     ///     socket.broadcast().emit_raw("relayed", &payload);
     /// }
     /// ```
-    pub fn emit_raw(self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
-            self.send(Outgoing {
-                kind: Kind::Text,
-                body,
-                attachments,
-                offset: None,
-            });
+    pub fn emit_raw(&self, event: &str, payload: &Payload) {
+        let sent = emit::with_payload(self.form(), self.namespace, event, payload, |message| {
+            self.send(message)
         });
         emit::or_log(event, sent);
     }
@@ -196,18 +188,10 @@ impl<'a> Broadcast<'a> {
     ///     socket.broadcast().emit_raw_counted("relayed", &payload).await
     /// }
     /// ```
-    pub fn emit_raw_counted(self, event: &str, payload: &Payload) -> Receivers {
+    pub fn emit_raw_counted(&self, event: &str, payload: &Payload) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_payload(self.namespace, event, payload, |body, attachments| {
-            count = self.send_counted(
-                Outgoing {
-                    kind: Kind::Text,
-                    body,
-                    attachments,
-                    offset: None,
-                },
-                true,
-            );
+        let sent = emit::with_payload(self.form(), self.namespace, event, payload, |message| {
+            count = self.send_counted(message, true)
         });
         emit::or_log(event, sent);
         count
@@ -222,21 +206,26 @@ impl<'a> Broadcast<'a> {
     ///     println!("{told} sockets were told");
     /// }
     /// ```
-    pub fn emit_counted(self, event: &str, args: impl Serialize) -> Receivers {
+    pub fn emit_counted(&self, event: &str, args: impl Serialize) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_event(self.namespace, event, None, &args, |body, attachments| {
-            count = self.send_counted(
-                Outgoing {
-                    kind: Kind::Text,
-                    body,
-                    attachments,
-                    offset: None,
-                },
-                true,
-            );
+        let sent = emit::with_event(self.form(), self.namespace, event, None, &args, |message| {
+            count = self.send_counted(message, true)
         });
         emit::or_log(event, sent);
         count
+    }
+
+    /// How an event is written.
+    fn form(&self) -> Form {
+        let offset = match self.hall {
+            _ if self.volatile => None,
+            Some(hall) => hall.next_offset(),
+            None => self.shared.next_offset(),
+        };
+        Form {
+            parser: self.shared.settings.parser,
+            offset,
+        }
     }
 
     /// Hands an encoded message to its receivers.
@@ -244,48 +233,39 @@ impl<'a> Broadcast<'a> {
         drop(self.send_counted(message, false));
     }
 
-    fn send_counted(&self, message: Outgoing<'_>, counted: bool) -> Receivers {
-        let target = Target {
+    fn send_counted(&self, message: Outgoing<'_>, count: bool) -> Receivers {
+        let wanted = Wanted {
+            count,
+            ..Wanted::default()
+        };
+        let target = self.target();
+        if let Some(elsewhere) = self.elsewhere() {
+            elsewhere.broadcast(&target, message);
+        }
+        let spread = match self.hall {
+            Some(hall) => hall.broadcast(&target, message, wanted),
+            None => self.shared.deliver(&target, message, wanted),
+        };
+        Receivers {
+            here: spread.here,
+            there: spread.there,
+        }
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
             scope: self.namespace,
             to: &self.to,
             except: &self.except,
             not: self.not,
             volatile: self.volatile,
-        };
-        match &self.origin {
-            Origin::Core(hall) => Receivers::of(hall.broadcast(&target, message, counted)),
-            Origin::Handle(shared) => {
-                match thread::current().filter(|hall| shared.is_home_of(hall)) {
-                    Some(hall) => Receivers::of(hall.broadcast(&target, message, counted)),
-                    None => post_to_all(shared, &target, message, counted),
-                }
-            }
         }
     }
-}
 
-/// From a thread that is no core: nobody here knows which cores have members, so each is told.
-fn post_to_all(
-    shared: &Shared,
-    target: &Target<'_>,
-    message: Outgoing<'_>,
-    counted: bool,
-) -> Receivers {
-    let addresses = shared.addresses();
-    let (tally, there) = if counted {
-        Some(Tally::new(addresses.len())).unzip()
-    } else {
-        (None, None)
-    };
-    let parcel = Arc::new(Parcel::new(target, message, tally));
-    for address in addresses {
-        if !address.post_blocking(Mail::Broadcast(parcel.clone()))
-            && let Some(tally) = &parcel.tally
-        {
-            tally.report(0);
-        }
+    /// The other servers of the cluster, if they are meant, too.
+    fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        self.shared.elsewhere().filter(|_| !self.local)
     }
-    Receivers { here: 0, there }
 }
 
 /// How many sockets a broadcast was handed to: known at once for this core, later for the others. A future.
@@ -301,12 +281,6 @@ fn post_to_all(
 pub struct Receivers {
     here: usize,
     there: Option<oneshot::Receiver<usize>>,
-}
-
-impl Receivers {
-    fn of((here, there): (usize, Option<oneshot::Receiver<usize>>)) -> Self {
-        Receivers { here, there }
-    }
 }
 
 impl Future for Receivers {

@@ -19,7 +19,7 @@ use super::start;
 use super::state::StateMap;
 use super::tls::{Tls, Wardrobe};
 use super::websocket::MessageHandler;
-use super::{Config, Server};
+use super::{Config, Recovery, Server};
 use crate::{Error, Result};
 
 /// A server while it is being described: settings, addresses, namespaces with their handlers, WebSocket routes.
@@ -43,6 +43,7 @@ use crate::{Error, Result};
 #[must_use = "a builder does nothing until it is run or started"]
 pub struct Builder {
     config: Config,
+    recovery: Option<Recovery>,
     listen: Vec<Listen>,
     states: StateMap,
     root: Namespace,
@@ -77,6 +78,19 @@ impl Builder {
     /// ```
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Clients whose connection was lost, and that come back in time, get back their session, with what they missed
+    /// (`connectionStateRecovery` in Node); see [`Recovery`]. Without it nothing is kept for them.
+    ///
+    /// ```
+    /// use ringhall::{Recovery, Server};
+    /// let builder = Server::builder().recovery(Recovery::default());
+    /// # let _ = builder;
+    /// ```
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = Some(recovery);
         self
     }
 
@@ -448,7 +462,11 @@ impl Builder {
         for (takes, namespace) in self.families {
             namespaces.insert_family(takes, namespace.table);
         }
-        Ok(Shared::new(
+        let recovery = self.recovery.as_ref();
+        let recovery = recovery
+            .map(|recovery| recovery.start(self.config.cores, self.config.max_unsent_cut))
+            .transpose()?;
+        let mut shared = Shared::new(
             settings,
             self.config.max_rooms,
             self.states,
@@ -462,7 +480,9 @@ impl Builder {
                     script_prefix,
                 },
             ),
-        ))
+        );
+        shared.recovery = recovery;
+        Ok(shared)
     }
 }
 

@@ -9,7 +9,8 @@ use crate::room::cores::MAX_CORES;
 use crate::shard::settings::Settings;
 use crate::wire::cookie::Cookie;
 use crate::wire::cors::Cors;
-use crate::wire::socket;
+use crate::wire::parser::Parser;
+use crate::wire::{json, socket};
 
 /// The settings of a server. Every limit is here, with its default; [`Config::default`] is what most servers want.
 ///
@@ -84,8 +85,14 @@ pub struct Config {
     /// The longest Engine.IO message, in bytes (`maxHttpBufferSize` in Node); a longer one is refused with close code 1009.
     /// Default: 1,000,000.
     pub max_payload: usize,
-    /// Binary attachments in one Socket.IO packet at most, at least 1. Default: 10, which is also what official clients accept.
+    /// The form of Socket.IO's packets, which its clients must speak, too. Default: [`Parser::Default`].
+    pub parser: Parser,
+    /// Binary attachments in one Socket.IO packet at most, 1 to 1,000; a client that sends more is disconnected. Default: 10, which is also
+    /// what official clients accept (those with msgpack accept any number).
     pub max_attachments: usize,
+    /// How deep the lists and objects of a packet from a client may lie inside each other, the list of arguments counted: 1 to 127, which is
+    /// what `serde_json` reads at most. A client that sends more is disconnected. Default: 127.
+    pub max_depth: usize,
     /// Namespaces that one client may be in at a time, at least 1. Default: 64.
     pub max_namespaces: usize,
     /// Rooms that one socket may be in at a time. Default: 1,000.
@@ -151,7 +158,9 @@ impl Default for Config {
             allow_eio3: false,
             max_message: 16 * 1024 * 1024,
             max_payload: 1_000_000,
+            parser: Parser::Default,
             max_attachments: 10,
+            max_depth: json::MAX_DEPTH,
             max_namespaces: 64,
             max_rooms: 1000,
             max_connections: 1_000_000,
@@ -197,6 +206,7 @@ impl Config {
         in_range("max_message", self.max_message, 1, MESSAGE_MAX)?;
         in_range("max_payload", self.max_payload, 1, MESSAGE_MAX)?;
         in_range("max_attachments", self.max_attachments, 1, 1000)?;
+        in_range("max_depth", self.max_depth, 1, json::MAX_DEPTH)?;
         in_range("max_namespaces", self.max_namespaces, 1, 10_000)?;
         in_range("max_rooms", self.max_rooms, 1, 1 << 20)?;
         in_range("max_tls_handshakes", self.max_tls_handshakes, 1, 1 << 24)?;
@@ -240,13 +250,14 @@ impl Config {
             client: client::Limits {
                 packet: socket::Limits {
                     max_attachments: self.max_attachments,
-                    ..socket::Limits::default()
+                    max_depth: self.max_depth,
                 },
                 max_namespaces: self.max_namespaces,
                 connect_timeout_ms: ms("connect_timeout", self.connect_timeout)?,
                 // A packet and its attachments are messages of at most `max_payload` each; together they may pin no more than two.
                 max_pending_bytes: 2 * self.max_payload,
             },
+            parser: self.parser,
             upgrades: if self.allow_upgrades && self.serves(Transport::WebSocket) {
                 &["websocket"]
             } else {
@@ -341,7 +352,7 @@ fn in_range(name: &'static str, value: usize, least: usize, most: usize) -> Resu
 }
 
 /// Timeouts are kept in milliseconds: at least one, at most ten days.
-fn ms(name: &'static str, value: Duration) -> Result<u64, Error> {
+pub(super) fn ms(name: &'static str, value: Duration) -> Result<u64, Error> {
     const MOST: u64 = 10 * 24 * 3600 * 1000;
     u64::try_from(value.as_millis())
         .ok()
@@ -367,11 +378,13 @@ mod tests {
     #[test]
     fn each_bad_value_names_its_setting() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 9] = [
+        let cases: [(&str, Change); 11] = [
             ("cores", |c| c.cores = 0),
             ("cores", |c| c.cores = 257),
             ("max_message", |c| c.max_message = usize::MAX),
             ("max_attachments", |c| c.max_attachments = 0),
+            ("max_depth", |c| c.max_depth = 0),
+            ("max_depth", |c| c.max_depth = 128),
             ("max_unsent_cut", |c| c.max_unsent_cut = 1),
             ("ping_timeout", |c| c.ping_timeout = Duration::ZERO),
             ("max_tls_handshakes", |c| c.max_tls_handshakes = 0),

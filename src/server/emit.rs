@@ -8,7 +8,13 @@ use serde::Serialize;
 
 use super::arguments::{self, EncodeError};
 use super::binary::Payload;
+use crate::proto::websocket::Kind;
+use crate::shard::hall::Outgoing;
+use crate::shard::recovery::offset::Offset;
 use crate::wire::engine;
+use crate::wire::json::JsonError;
+use crate::wire::msgpack::{self, Packed};
+use crate::wire::parser::Parser;
 use crate::wire::socket::{self, PacketType, is_reserved};
 
 /// Why an event was not sent.
@@ -51,6 +57,8 @@ thread_local! {
     static TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The arguments being encoded, before their attachments are counted.
     static ARGUMENTS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// The packet in the form of the other parser, made of its text.
+    static PACKED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Larger scratch vectors are given back.
@@ -72,11 +80,12 @@ fn with_scratch<T>(
 
 /// Builds an EVENT (or BINARY_EVENT) and lends it to `act`.
 pub(crate) fn with_event<T: Serialize + ?Sized>(
+    form: impl Into<Form>,
     namespace: &str,
     event: &str,
     ack: Option<u64>,
     args: &T,
-    act: impl FnOnce(&[u8], &[Bytes]),
+    act: impl FnOnce(Outgoing<'_>),
 ) -> Result<(), EmitError> {
     if is_reserved(event) {
         return Err(EmitError::Reserved);
@@ -84,82 +93,150 @@ pub(crate) fn with_event<T: Serialize + ?Sized>(
     with_scratch(&ARGUMENTS, |json| {
         let mut attachments = Vec::new();
         arguments::encode(args, json, &mut attachments)?;
-        with_scratch(&TEXT, |text| {
-            write_event(text, namespace, event, ack, json, attachments.len());
-            act(text, &attachments);
-        });
-        Ok(())
+        let head = Head {
+            kind: PacketType::Event,
+            namespace,
+            id: ack,
+        };
+        with_packet(form.into(), head, Some(event), json, &attachments, act)
     })
 }
 
 /// Builds an EVENT from arguments that were never parsed, and lends it to `act`.
 pub(crate) fn with_payload(
+    form: impl Into<Form>,
     namespace: &str,
     event: &str,
     payload: &Payload,
-    act: impl FnOnce(&[u8], &[Bytes]),
+    act: impl FnOnce(Outgoing<'_>),
 ) -> Result<(), EmitError> {
     if is_reserved(event) {
         return Err(EmitError::Reserved);
     }
     let list = payload.list().as_bytes();
-    with_scratch(&TEXT, |text| {
-        write_event(
-            text,
-            namespace,
-            event,
-            None,
-            list,
-            payload.attachments().len(),
-        );
-        act(text, payload.attachments());
-    });
-    Ok(())
+    let head = Head {
+        kind: PacketType::Event,
+        namespace,
+        id: None,
+    };
+    let attachments = payload.attachments();
+    with_packet(form.into(), head, Some(event), list, attachments, act)
 }
 
 /// Builds an ACK (or BINARY_ACK) and lends it to `act`. `json` is an argument list without brackets.
 pub(crate) fn with_ack(
+    parser: Parser,
     namespace: &str,
     id: u64,
     json: &[u8],
     attachments: &[Bytes],
-    act: impl FnOnce(&[u8]),
-) {
-    let kind = if attachments.is_empty() {
-        PacketType::Ack
-    } else {
-        PacketType::BinaryAck
+    act: impl FnOnce(Outgoing<'_>),
+) -> Result<(), EmitError> {
+    let head = Head {
+        kind: PacketType::Ack,
+        namespace,
+        id: Some(id),
     };
-    with_scratch(&TEXT, |text| {
-        text.push(engine::MESSAGE);
-        socket::encode_head(text, kind, attachments.len(), namespace, Some(id));
-        text.push(b'[');
-        text.extend_from_slice(json);
-        text.push(b']');
-        act(text);
-    });
+    with_packet(parser.into(), head, None, json, attachments, act)
 }
 
-fn write_event(
-    text: &mut Vec<u8>,
-    namespace: &str,
-    event: &str,
-    ack: Option<u64>,
+/// How a packet is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) parser: Parser,
+    /// Its last argument, if it can be recovered (Socket.IO protocol, "Connection state recovery": events without an ack id that are not
+    /// volatile).
+    pub(crate) offset: Option<Offset>,
+}
+
+impl From<Parser> for Form {
+    fn from(parser: Parser) -> Self {
+        Form {
+            parser,
+            offset: None,
+        }
+    }
+}
+
+/// What stands before the arguments.
+struct Head<'a> {
+    /// Event or ack.
+    kind: PacketType,
+    namespace: &'a str,
+    id: Option<u64>,
+}
+
+fn with_packet(
+    form: Form,
+    head: Head<'_>,
+    event: Option<&str>,
     list: &[u8],
-    attachments: usize,
-) {
-    let kind = if attachments == 0 {
-        PacketType::Event
-    } else {
-        PacketType::BinaryEvent
-    };
-    text.push(engine::MESSAGE);
-    socket::encode_head(text, kind, attachments, namespace, ack);
+    attachments: &[Bytes],
+    act: impl FnOnce(Outgoing<'_>),
+) -> Result<(), EmitError> {
+    with_scratch(&TEXT, |text| {
+        let offset = form.offset;
+        if form.parser == Parser::MsgPack {
+            write_list(text, event, list, offset);
+            return with_scratch(&PACKED, |packed| {
+                let packet = Packed {
+                    kind: head.kind,
+                    namespace: head.namespace,
+                    id: head.id,
+                    json: text,
+                    attachments,
+                };
+                msgpack::encode(packed, &packet).map_err(unfit)?;
+                act(Outgoing {
+                    kind: Kind::Binary,
+                    body: packed,
+                    attachments: &[],
+                    offset,
+                });
+                Ok(())
+            });
+        }
+        let kind = match head.kind {
+            kind if attachments.is_empty() => kind,
+            PacketType::Event => PacketType::BinaryEvent,
+            _ => PacketType::BinaryAck,
+        };
+        text.push(engine::MESSAGE);
+        socket::encode_head(text, kind, attachments.len(), head.namespace, head.id);
+        write_list(text, event, list, offset);
+        act(Outgoing {
+            kind: Kind::Text,
+            body: text,
+            attachments,
+            offset,
+        });
+        Ok(())
+    })
+}
+
+/// Writes the arguments, behind the event's name if there is one, and before its offset.
+fn write_list(text: &mut Vec<u8>, event: Option<&str>, list: &[u8], offset: Option<Offset>) {
     text.push(b'[');
-    socket::write_json_string(text, event);
-    if !list.is_empty() {
-        text.push(b',');
-        text.extend_from_slice(list);
+    if let Some(event) = event {
+        socket::write_json_string(text, event);
+        if !list.is_empty() {
+            text.push(b',');
+        }
+    }
+    text.extend_from_slice(list);
+    if let Some(offset) = offset {
+        text.extend_from_slice(b",\"");
+        offset.write(text);
+        text.push(b'"');
     }
     text.push(b']');
+}
+
+/// Arguments that the default parser would have sent.
+#[cold]
+fn unfit(error: JsonError) -> EmitError {
+    EmitError::Encode(EncodeError::custom(match error {
+        JsonError::TooDeep => "nested deeper than 127 levels, which is the most with this parser",
+        JsonError::Syntax => "not JSON",
+    }))
 }

@@ -4,9 +4,11 @@ mod admission;
 mod departure;
 mod events;
 mod line;
+mod operations;
 mod plain;
+mod recovery;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -29,8 +31,9 @@ use crate::pages::Pages;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Door, Event, Knock, Verdict};
-use crate::shard::hall::{Hall, SocketKey};
+use crate::shard::hall::{Hall, SocketKey, Usher};
 use crate::shard::http::{Answering, Peer};
+use crate::shard::recovery::Refusal;
 use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
 
@@ -43,7 +46,6 @@ pub(crate) struct Local {
     lines: RefCell<HashMap<SocketKey, Line>>,
     /// What clients asked for and is not decided, or not carried out.
     asked: RefCell<Asked>,
-    acks: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
     counters: Arc<CoreCounters>,
@@ -69,17 +71,21 @@ enum Seat {
 impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
-        Rc::new_cyclic(|this| Local {
+        hall.set_parser(shared.settings.parser);
+        hall.set_recovery(shared.recovery.as_ref().map(|recovering| &recovering.core));
+        let local = Rc::new_cyclic(|this| Local {
             hall,
             counters: shared.counters.enter(),
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
             asked: RefCell::default(),
-            acks: Cell::new(0),
             tables,
             this: this.clone(),
-        })
+        });
+        let usher: Weak<dyn Usher> = local.this.clone();
+        local.hall.set_usher(usher);
+        local
     }
 
     pub(crate) fn hall(&self) -> &Hall {
@@ -90,7 +96,7 @@ impl Local {
         &self.hall
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -129,11 +135,9 @@ impl Local {
         (taken, self.lines.borrow().len())
     }
 
-    /// Ids are unique on a core, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
+    /// Ids are unique on the server, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
     pub(crate) fn next_ack(&self) -> u64 {
-        let id = self.acks.get();
-        self.acks.set((id + 1) & ((1 << 53) - 1));
-        id
+        self.shared.next_packet_id(self.hall.core())
     }
 
     // ---- seats ----
@@ -232,15 +236,20 @@ impl Application for Rc<Local> {
         self.forget_asked(connection);
     }
 
-    fn returned(&self, _socket: SocketKey, _refused: Option<crate::shard::recovery::Refusal>) {}
+    fn returned(&self, socket: SocketKey, refused: Option<Refusal>) {
+        self.handle_returned(socket, refused);
+    }
 
     fn event(&self, socket: SocketKey, event: Event<'_>) {
         self.handle_event(socket, event);
     }
 
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]) {
-        if let Some(socket) = self.socket(socket) {
-            socket.answered(id, args, attachments);
+        if let Some(seated) = self.socket(socket)
+            && !seated.answered(id, args, attachments)
+        {
+            // Answers that nobody waits for are ignored (Socket.IO protocol: late and double ones).
+            self.hall.answered(socket, id, args, attachments);
         }
     }
 

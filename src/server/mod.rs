@@ -11,6 +11,7 @@ mod broadcast;
 mod builder;
 mod config;
 mod counters;
+mod details;
 mod emit;
 mod engine;
 mod extract;
@@ -23,6 +24,9 @@ mod inside;
 mod local;
 mod middleware;
 mod namespace;
+#[allow(dead_code, reason = "what is built on it comes next")]
+mod operators;
+mod recovery;
 mod reply;
 mod route;
 mod shape;
@@ -50,6 +54,7 @@ pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
 pub use config::{Config, Transport};
 pub use counters::Counters;
+pub use details::HandshakeDetails;
 pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
@@ -62,6 +67,7 @@ pub use http::options::{ConnectionError, Forbidden};
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
+pub use recovery::{Recoveries, Recovery};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
@@ -83,6 +89,7 @@ pub use crate::wire::cors::{Cors, Origin};
 use crate::Result;
 use crate::shard::mail::Mail;
 use crate::shard::thread;
+use recovery::Recovering;
 use shared::Shared;
 use start::Cores;
 
@@ -154,7 +161,11 @@ impl Server {
     /// # }
     /// ```
     pub fn counters(&self) -> Counters {
-        self.shared.counters.total()
+        let recovery = self.shared.recovery.as_ref();
+        Counters {
+            recoveries: recovery.map(Recovering::counted).unwrap_or_default(),
+            ..self.shared.counters.total()
+        }
     }
 
     /// The number of cores that serve.
@@ -245,10 +256,9 @@ impl Server {
     /// ```
     pub fn websockets(&self, path: &str) -> Option<WebSocketBroadcast<'_>> {
         let number = self.shared.routes.number_of(path)?;
-        Some(WebSocketBroadcast(Broadcast::from_handle(
-            &self.shared,
-            self.shared.routes.scope(number),
-        )))
+        let scope = self.shared.routes.scope(number);
+        let all = Broadcast::from_handle(&self.shared, scope).local();
+        Some(WebSocketBroadcast(all))
     }
 
     /// Begins a graceful shutdown and returns: the server stops listening, every socket is disconnected ("server

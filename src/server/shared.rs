@@ -7,10 +7,13 @@ use super::http::fallback::Fallback;
 use super::http::options::Options;
 use super::http::script::Scripts;
 use super::namespace::Namespaces;
+use super::operators::{Elsewhere, PacketIds};
+use super::recovery::Recovering;
 use super::route::Routes;
 use super::start::Cores;
 use super::state::StateMap;
 use crate::reactor::clock::Clock;
+use crate::room::cores::MAX_CORES;
 use crate::shard::call::Above;
 use crate::shard::hall::Hall;
 use crate::shard::mail::Mail;
@@ -49,9 +52,13 @@ pub(crate) struct Shared {
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     pub(crate) counters: AllCounters,
+    /// Present where sessions can be recovered.
+    pub(crate) recovery: Option<Recovering>,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
+    pub(crate) packet_ids: Box<[PacketIds]>,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
 
 impl Shared {
@@ -64,6 +71,7 @@ impl Shared {
     ) -> Self {
         let root = namespaces.name_of("/");
         let (addresses, cores) = (OnceLock::new(), OnceLock::new());
+        let packet_ids = (0..MAX_CORES).map(|_| PacketIds::default()).collect();
         Shared {
             settings,
             rooms_max,
@@ -74,9 +82,12 @@ impl Shared {
             served,
             root,
             counters: AllCounters::default(),
+            recovery: None,
             addresses,
             cores,
             clock: OnceLock::new(),
+            packet_ids,
+            elsewhere: OnceLock::new(),
         }
     }
 
@@ -114,9 +125,26 @@ impl Shared {
         debug_assert!(first, "a server starts once");
     }
 
+    /// Once, before the server runs, if it is part of a cluster.
+    #[allow(dead_code, reason = "there is no cluster yet")]
+    pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+        let first = self.elsewhere.set(elsewhere).is_ok();
+        debug_assert!(first, "a server is part of one cluster");
+    }
+
+    /// The other servers of the cluster.
+    pub(crate) fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        self.elsewhere.get().map(|elsewhere| &**elsewhere)
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.get().map_or(0, Clock::now_ms)
+    }
+
+    /// A moment since the start, in milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, at_ms: u64) -> u64 {
+        self.clock.get().map_or(at_ms, |clock| clock.unix_ms(at_ms))
     }
 
     /// Is this the hall of one of this server's cores? (A program may run several servers.)

@@ -21,7 +21,8 @@ use super::arguments::{Args, DecodeError};
 use super::binary::Payload;
 use super::broadcast::Broadcast;
 use super::counters::Count;
-use super::emit::{self, EmitError};
+use super::emit::{self, EmitError, Form};
+use super::extract::ConnectContext;
 use super::handler::{
     DisconnectHandler, EventHandler, LocalDisconnectHandler, LocalEventHandler, local_disconnect,
     local_event,
@@ -29,13 +30,14 @@ use super::handler::{
 use super::local::Local;
 use super::namespace::Table;
 use super::state::StateMap;
-use super::{DisconnectReason, Handshake, Server, SocketId};
+use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId};
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
 use crate::shard::hall::{Outgoing, SocketKey, Standing};
-use crate::wire::engine;
-use crate::wire::socket as packet;
+use crate::shard::recovery::Pid;
+use crate::wire::parser::Parser;
+use crate::wire::socket::PacketType;
 
 /// A client's presence in one namespace: what handlers are given, and what they act on.
 ///
@@ -78,6 +80,7 @@ struct Own {
     /// JSON.
     data: Option<Arc<str>>,
     session: data::Session,
+    recovered: bool,
 }
 
 /// What is dropped when the socket has left.
@@ -150,6 +153,19 @@ impl Socket {
         &self.0.handshake
     }
 
+    /// The same as a value that can be kept and serialised, together with the client's `auth`: `socket.handshake` in Node.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.emit("handshake", ringhall::Data(socket.handshake_details()));
+    /// # }
+    /// ```
+    pub fn handshake_details(&self) -> HandshakeDetails {
+        let handshake = self.handshake();
+        let issued = self.0.local.shared().unix_ms(handshake.issued_ms());
+        HandshakeDetails::new(handshake, issued, self.auth().unwrap_or_default())
+    }
+
     /// The `auth` object that the client gave when it connected to this namespace.
     ///
     /// # Errors
@@ -194,6 +210,22 @@ impl Socket {
     /// ```
     pub fn is_connected(&self) -> bool {
         self.0.local.hall().standing_of(self.0.key) == Some(Standing::Here)
+    }
+
+    /// Whether the client has got back the session that it had before its connection was lost: its id, its rooms, its data, and what it
+    /// missed. Always false where [`Builder::recovery`](crate::Builder::recovery) is not asked for.
+    ///
+    /// ```
+    /// # use ringhall::Socket;
+    /// fn connected(socket: Socket) {
+    ///     if !socket.recovered() {
+    ///         socket.join("lobby"); // a new session, or one of which something is lost
+    ///     }
+    /// }
+    /// ```
+    pub fn recovered(&self) -> bool {
+        let own = self.0.own.borrow();
+        own.as_ref().is_some_and(|own| own.recovered)
     }
 
     /// The number of the core on which this socket lives, counted from 0.
@@ -258,9 +290,13 @@ impl Socket {
     /// }
     /// ```
     pub fn emit_raw(&self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(&self.0.namespace, event, payload, |body, attachments| {
-            self.deliver(body, attachments, false);
-        });
+        let sent = emit::with_payload(
+            self.form(false),
+            &self.0.namespace,
+            event,
+            payload,
+            |message| _ = self.deliver(message, false),
+        );
         emit::or_log(event, sent);
     }
 
@@ -314,7 +350,8 @@ impl Socket {
     /// # }
     /// ```
     pub fn broadcast(&self) -> Broadcast<'_> {
-        Broadcast::from_core(self.0.local.hall(), &self.0.namespace, Some(self.0.key))
+        let (local, namespace) = (&self.0.local, &self.0.namespace);
+        Broadcast::from_core(local.shared(), local.hall(), namespace, Some(self.0.key))
     }
 
     /// Everybody in the namespace, this socket included.
@@ -325,7 +362,8 @@ impl Socket {
     /// # }
     /// ```
     pub fn everyone(&self) -> Broadcast<'_> {
-        Broadcast::from_core(self.0.local.hall(), &self.0.namespace, None)
+        let (local, namespace) = (&self.0.local, &self.0.namespace);
+        Broadcast::from_core(local.shared(), local.hall(), namespace, None)
     }
 
     /// Everybody else in a room.
@@ -510,14 +548,37 @@ impl Socket {
         self.0.key
     }
 
+    /// The client's `auth` object, if it gave one.
+    pub(crate) fn auth_json(&self) -> &[u8] {
+        &self.0.auth
+    }
+
     #[cfg(test)]
     pub(crate) fn local(&self) -> &Rc<Local> {
         &self.0.local
     }
 
-    /// What the client gave as `auth`: the text of a JSON object, if it gave any.
-    pub(crate) fn auth_json(&self) -> Option<&[u8]> {
-        Some(&*self.0.auth).filter(|json| !json.is_empty())
+    /// What connect handlers and middlewares are called with.
+    pub(crate) fn connect_context(&self) -> ConnectContext<'_> {
+        let auth = Some(&*self.0.auth).filter(|json| !json.is_empty());
+        ConnectContext::new(self, auth)
+    }
+
+    /// The secret by which the client gets its session back, where that can be.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.0.local.hall().pid_of(self.0.key)
+    }
+
+    /// It goes on with a session that had this data.
+    pub(crate) fn set_recovered(&self, data: Option<Arc<str>>) {
+        let mut own = self.0.own.borrow_mut();
+        let own = own.get_or_insert_default();
+        own.recovered = true;
+        own.data = data;
+    }
+
+    pub(crate) fn handshake_shared(&self) -> &Rc<Handshake> {
+        &self.0.handshake
     }
 
     pub(crate) fn id_and_namespace(&self) -> (SocketId, &Arc<str>) {
@@ -539,16 +600,32 @@ impl Socket {
 
     /// The DISCONNECT packet.
     pub(crate) fn say_disconnect(&self) {
-        let mut text = vec![engine::MESSAGE];
-        packet::encode_disconnect(&mut text, &self.0.namespace);
-        self.deliver(&text, &[], false);
+        let parser = self.parser();
+        let mut packet = Vec::new();
+        let encoded = parser.encode(&mut packet, PacketType::Disconnect, &self.0.namespace, b"");
+        debug_assert!(encoded.is_ok(), "it has no data");
+        let message = Outgoing {
+            kind: Kind::of(parser),
+            body: &packet,
+            attachments: &[],
+            offset: None,
+        };
+        self.deliver(message, false);
     }
 
     /// Answers event `id`. `list` is an argument list without brackets.
     pub(crate) fn acknowledge(&self, id: u64, list: &[u8], attachments: &[Bytes]) {
-        emit::with_ack(&self.0.namespace, id, list, attachments, |body| {
-            self.deliver(body, attachments, false);
-        });
+        let sent = emit::with_ack(
+            self.parser(),
+            &self.0.namespace,
+            id,
+            list,
+            attachments,
+            |message| _ = self.deliver(message, false),
+        );
+        if let Err(error) = sent {
+            log::error!("the answer to event {id} was not sent: {error}");
+        }
     }
 
     /// The handlers of this socket for an event; those for once are taken out.
@@ -595,23 +672,25 @@ impl Socket {
         drop(listening);
     }
 
-    /// The client answered. An unknown id is ignored (Socket.IO protocol: late and double answers).
-    pub(crate) fn answered(&self, id: u64, args: &[u8], attachments: &[Bytes]) {
+    /// The client answered. `false`: this socket alone was asked nothing under this id.
+    pub(crate) fn answered(&self, id: u64, args: &[u8], attachments: &[Bytes]) -> bool {
         let waiting = self
             .0
             .own
             .borrow_mut()
             .as_mut()
             .and_then(|own| own.listening.acks.remove(&id));
-        if let Some(waiting) = waiting {
-            // The asker may have stopped waiting.
-            if let Ok(payload) = Payload::of(&Args {
-                json: args,
-                attachments,
-            }) {
-                let _ = waiting.send(payload);
-            }
+        let Some(waiting) = waiting else {
+            return false;
+        };
+        // The asker may have stopped waiting.
+        if let Ok(payload) = Payload::of(&Args {
+            json: args,
+            attachments,
+        }) {
+            let _ = waiting.send(payload);
         }
+        true
     }
 
     /// Not for a socket that is gone: nobody would clear its table any more, and a closure that holds the socket would keep both for ever.
@@ -629,14 +708,24 @@ impl Socket {
         self.listen(|own| own.events.entry(event.into()).or_default().push(handler));
     }
 
-    fn deliver(&self, body: &[u8], attachments: &[Bytes], volatile: bool) -> bool {
-        let message = Outgoing {
-            kind: Kind::Text,
-            body,
-            attachments,
-            offset: None,
-        };
-        self.0.local.hall().deliver(self.0.key, message, volatile)
+    fn parser(&self) -> Parser {
+        self.0.local.hall().parser()
+    }
+
+    /// How an event is written; `passing`: it is not to be recovered.
+    fn form(&self, passing: bool) -> Form {
+        let hall = self.0.local.hall();
+        Form {
+            parser: hall.parser(),
+            offset: if passing { None } else { hall.next_offset() },
+        }
+    }
+
+    fn deliver(&self, message: Outgoing<'_>, volatile: bool) -> bool {
+        let hall = self.0.local.hall();
+        hall.deliver(self.0.key, message, volatile)
+            || message.offset.is_some()
+                && hall.deliver_later(&self.0.namespace, &self.0.id, message)
     }
 
     fn emit_with<T: Serialize>(
@@ -646,9 +735,14 @@ impl Socket {
         args: &T,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        emit::with_event(&self.0.namespace, event, ack, args, |body, attachments| {
-            self.deliver(body, attachments, volatile);
-        })
+        emit::with_event(
+            self.form(volatile || ack.is_some()),
+            &self.0.namespace,
+            event,
+            ack,
+            args,
+            |message| _ = self.deliver(message, volatile),
+        )
     }
 
     fn ask<T: DeserializeOwned + 'static>(

@@ -348,7 +348,8 @@ impl WebSocket {
 
     fn all_but(&self, sender: Option<SocketKey>) -> WebSocketBroadcast<'_> {
         let scope = self.local.routes().scope(self.route);
-        WebSocketBroadcast(Broadcast::from_core(self.local.hall(), scope, sender))
+        let (shared, hall) = (self.local.shared(), self.local.hall());
+        WebSocketBroadcast(Broadcast::from_core(shared, hall, scope, sender).local())
     }
 }
 

@@ -28,8 +28,10 @@ use crate::proto::session::{self, Revision, Session, Transport};
 use crate::proto::websocket::{self, Input, Kind, WebSocket};
 use crate::reactor::ConnKey;
 use crate::wire::close::CloseCode;
+use crate::wire::engine as packet;
 use crate::wire::frame::{self, Opcode};
-use crate::wire::{engine as packet, socket};
+use crate::wire::parser::Parser;
+use crate::wire::socket::{self, PacketType};
 
 use desk::{Desk, Step};
 use polling::Poller;
@@ -399,13 +401,14 @@ fn push_text(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// The Socket.IO packet that tells a client that it is in a namespace, and as whom.
-fn connect_packet(revision: Revision, entry: &Entry) -> Vec<u8> {
-    let mut text = vec![packet::MESSAGE];
+fn connect_packet(parser: Parser, revision: Revision, entry: &Entry) -> Vec<u8> {
+    let (mut out, mut json) = (Vec::new(), Vec::new());
     match revision {
-        Revision::V4 => {
-            socket::encode_connect(&mut text, &entry.scope, &entry.id, entry.pid.as_deref());
-        }
-        Revision::V3 => socket::encode_connect_3(&mut text, &entry.scope),
+        Revision::V4 => socket::write_connect(&mut json, &entry.id, entry.pid.as_deref()),
+        // A client of Socket.IO 2 is told no id: it makes its own of the session's.
+        Revision::V3 => {}
     }
-    text
+    let encoded = parser.encode(&mut out, PacketType::Connect, &entry.scope, &json);
+    debug_assert!(encoded.is_ok(), "we have written it");
+    out
 }

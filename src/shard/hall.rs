@@ -3,20 +3,29 @@
 //! Handlers run while their connection is borrowed by the shard, so they never touch a connection. They act on the
 //! hall: marks, memberships, mail, commands. The shard carries all of it out at the end of the turn.
 
-mod broadcast;
+#[allow(dead_code, reason = "what is built on it comes next")]
+pub(crate) mod asking;
+#[allow(dead_code, reason = "what is built on it comes next")]
+pub(crate) mod broadcast;
 pub(crate) mod fence;
 pub(crate) mod memory;
+#[allow(dead_code, reason = "what is built on it comes next")]
+pub(crate) mod operation;
 mod recovering;
+mod seating;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::call::Call;
-use broadcast::{broadcast_elsewhere, broadcast_here, say};
+use asking::Asked;
+use broadcast::say;
+use operation::Assumed;
+pub(crate) use seating::Standing;
 
 use super::command::Command;
 use super::home::{self, IdSource, SocketId};
@@ -28,13 +37,15 @@ use super::slots::Slots;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
-use crate::room::{Change, HIDDEN, JoinError, Rooms, ScopeId};
+use crate::room::{Change, JoinError, Rooms, ScopeId};
+use crate::wire::parser::Parser;
 use memory::Memory;
 
 /// A socket's (or a plain WebSocket's) place on its core. Stale keys resolve to nothing.
 pub(crate) type SocketKey = ConnKey;
 
-/// One encoded message: for a plain WebSocket the message itself, for Socket.IO the Engine.IO text with its attachments.
+/// One encoded message: for a plain WebSocket the message itself, for Socket.IO the Engine.IO text with its attachments, or a packet of
+/// the other parser, which is binary.
 #[derive(Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) kind: Kind,
@@ -76,17 +87,6 @@ impl Busy {
     }
 }
 
-/// How far a socket has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It is still being decided whether it may come in: it can be told things, and is in the rooms it has joined, also in the eyes of other
-    /// cores; but no broadcast reaches it, and it is not in the room of its own name.
-    Pending,
-    Here,
-    /// Nothing more may be said to it.
-    Silent,
-}
-
 struct Seat {
     id: SocketId,
     connection: ConnKey,
@@ -94,6 +94,16 @@ struct Seat {
     /// False before the socket was let in, and once it has left the room of its own name.
     in_own_room: bool,
     standing: Standing,
+    /// The application is told of broadcasts that reach it.
+    watched: bool,
+}
+
+/// Acts for the hall where that needs the application. It is called when nothing of the hall is borrowed, so it may run the user's code.
+pub(crate) trait Usher {
+    /// A broadcast was marked for these sockets, all of them watched ([`Hall::watch`]).
+    fn reached(&self, message: Outgoing<'_>, sockets: &[SocketKey]);
+    /// An operation concerns these sockets, or none.
+    fn operate(&self, deed: &operation::Deed, sockets: &[SocketKey]);
 }
 
 impl Seat {
@@ -111,6 +121,12 @@ struct State {
     commands: Vec<Command>,
     outbox: Outbox<Mail>,
     ids: IdSource,
+    /// Broadcasts whose receivers here have not all answered.
+    asked: Asked,
+    /// The interest of other cores that is as good as told.
+    assumed: Assumed,
+    /// How many seats are watched.
+    watched: usize,
     /// Present where sessions can be recovered.
     memory: Option<Box<Memory>>,
 }
@@ -124,6 +140,8 @@ pub(crate) struct Hall {
     in_turn: Cell<bool>,
     shard: Cell<Option<Waker>>,
     tasks: Cell<usize>,
+    usher: OnceCell<Weak<dyn Usher>>,
+    parser: Cell<Parser>,
 }
 
 impl Hall {
@@ -137,6 +155,9 @@ impl Hall {
             commands: Vec::new(),
             outbox,
             ids: IdSource::new(core),
+            asked: Asked::default(),
+            assumed: Assumed::default(),
+            watched: 0,
             memory: None,
         };
         Hall {
@@ -146,7 +167,29 @@ impl Hall {
             in_turn: Cell::new(false),
             shard: Cell::new(None),
             tasks: Cell::new(0),
+            usher: OnceCell::new(),
+            parser: Cell::default(),
         }
+    }
+
+    /// Once, when there is an application.
+    pub(crate) fn set_usher(&self, usher: Weak<dyn Usher>) {
+        let first = self.usher.set(usher).is_ok();
+        debug_assert!(first, "a hall has one usher");
+    }
+
+    fn usher(&self) -> Option<Rc<dyn Usher>> {
+        self.usher.get()?.upgrade()
+    }
+
+    /// The form that the server's packets have, for whoever writes one.
+    pub(crate) fn parser(&self) -> Parser {
+        self.parser.get()
+    }
+
+    /// Once, before anything is said.
+    pub(crate) fn set_parser(&self, parser: Parser) {
+        self.parser.set(parser);
     }
 
     pub(crate) fn core(&self) -> usize {
@@ -154,68 +197,6 @@ impl Hall {
     }
 
     // ---- for the handlers' side ----
-
-    /// Gives a socket a place in `scope`. `None`: this core holds as many sockets as it may, or has no random bytes.
-    pub(crate) fn seat(
-        &self,
-        connection: ConnKey,
-        scope: &Arc<str>,
-    ) -> Option<(SocketKey, SocketId)> {
-        self.seat_as(Standing::Here, None, connection, scope)
-    }
-
-    /// The same for a socket that is not let in yet: see [`Standing::Pending`] and [`Hall::admit`].
-    pub(crate) fn seat_pending(
-        &self,
-        connection: ConnKey,
-        scope: &Arc<str>,
-    ) -> Option<(SocketKey, SocketId)> {
-        self.seat_as(Standing::Pending, None, connection, scope)
-    }
-
-    /// `id`: one that the socket had in another seat, perhaps on another core.
-    fn seat_as(
-        &self,
-        standing: Standing,
-        id: Option<SocketId>,
-        connection: ConnKey,
-        scope: &Arc<str>,
-    ) -> Option<(SocketKey, SocketId)> {
-        let state = &mut *self.state.borrow_mut();
-        let slot = state.seats.next_key()?.slot;
-        let id = id.or_else(|| state.ids.next(slot).ok())?;
-        let scope_id = state.rooms.scope(scope);
-        let seat = Seat {
-            id,
-            connection,
-            scope: scope_id,
-            in_own_room: standing == Standing::Here,
-            standing,
-        };
-        let key = state.seats.insert(seat).ok()?;
-        let marked_for = match standing {
-            Standing::Pending => HIDDEN,
-            Standing::Here | Standing::Silent => connection.slot,
-        };
-        if state.rooms.enter(scope_id, key.slot, marked_for) == Change::First {
-            tell_interest(&mut state.outbox, self.core, scope, None, true);
-            self.wake_shard();
-        }
-        Some((key, id))
-    }
-
-    /// A pending socket is in: from now on broadcasts reach it. For one that is in already this is nothing.
-    pub(crate) fn admit(&self, key: SocketKey) {
-        let state = &mut *self.state.borrow_mut();
-        if let Some(seat) = state.seats.get_mut(key)
-            && seat.standing == Standing::Pending
-        {
-            seat.standing = Standing::Here;
-            seat.in_own_room = seat.is_native(self.core, key);
-            state.rooms.show(key.slot, seat.connection.slot);
-            state.replay(key);
-        }
-    }
 
     /// A name for the Engine.IO session on this connection.
     pub(crate) fn session_id(&self, connection: ConnKey) -> Option<SocketId> {
@@ -228,6 +209,7 @@ impl Hall {
         let Some(seat) = state.seats.remove(key) else {
             return;
         };
+        state.watched -= usize::from(seat.watched);
         leave_rooms(state, self.core, key);
         state.forget_seat(key, &seat.id);
         state.commands.push(Command::Left {
@@ -248,13 +230,18 @@ impl Hall {
         }
     }
 
-    pub(crate) fn is_seated(&self, key: SocketKey) -> bool {
-        self.state.borrow().seats.get(key).is_some()
+    /// From now on, or no longer, the application is told of broadcasts that reach this socket.
+    #[allow(dead_code, reason = "what is built on it comes next")]
+    pub(crate) fn watch(&self, key: SocketKey, watched: bool) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(seat) = state.seats.get_mut(key) {
+            state.watched += usize::from(watched);
+            state.watched -= usize::from(std::mem::replace(&mut seat.watched, watched));
+        }
     }
 
-    /// How far this socket has come; `None`: it has left.
-    pub(crate) fn standing_of(&self, key: SocketKey) -> Option<Standing> {
-        self.state.borrow().seats.get(key).map(|seat| seat.standing)
+    pub(crate) fn is_seated(&self, key: SocketKey) -> bool {
+        self.state.borrow().seats.get(key).is_some()
     }
 
     pub(crate) fn connection_of(&self, key: SocketKey) -> Option<ConnKey> {
@@ -359,22 +346,6 @@ impl Hall {
         let id = state.turn.say_shared(bytes.into());
         state.turn.mark(connection.slot, id);
         self.wake_shard();
-    }
-
-    /// Gives a message to everybody in the target, on this core at once and on others by mail. Returns the number of receivers on this core
-    /// and, when `counted`, where the number of receivers on the other cores will arrive.
-    pub(crate) fn broadcast(
-        &self,
-        target: &Target<'_>,
-        message: Outgoing<'_>,
-        counted: bool,
-    ) -> (usize, Option<tokio::sync::oneshot::Receiver<usize>>) {
-        let state = &mut *self.state.borrow_mut();
-        state.record(self.core, target, message, None);
-        let here = broadcast_here(state, self.core, target, message);
-        let there = broadcast_elsewhere(state, self.core, target, message, counted);
-        self.wake_shard();
-        (here, there)
     }
 
     pub(crate) fn command(&self, command: Command) {
@@ -510,48 +481,48 @@ impl Hall {
         self.state.borrow().busy.0.contains(&true)
     }
 
-    /// Acts on a broadcast or a notice of interest from another core.
+    /// Acts on what another core, or a thread that is none, has told.
     pub(crate) fn handle_mail(&self, mail: Mail) {
-        let state = &mut *self.state.borrow_mut();
         match mail {
             Mail::Interest {
                 scope,
                 room,
                 core,
                 on,
-            } => {
-                // The end of an interest in a scope that is unknown here is no reason to make one.
-                let known = if on {
-                    Some(state.rooms.scope(&scope))
-                } else {
-                    state.rooms.find_scope(&scope)
-                };
-                if let Some(scope) = known {
-                    state.rooms.set_interest(scope, room.as_deref(), core, on);
-                }
+            } => note_interest(
+                &mut self.state.borrow_mut(),
+                &scope,
+                room.as_deref(),
+                core,
+                on,
+            ),
+            Mail::Broadcast(broadcast) => self.handle_broadcast(&broadcast),
+            Mail::Relay(broadcast) => {
+                self.with_outbox(|outbox| outbox.post_all(|| Mail::Broadcast(broadcast.clone())));
+                self.handle_broadcast(&broadcast);
             }
-            Mail::Broadcast(broadcast) => {
-                let to: SmallVec<[&str; 4]> = broadcast.to.iter().map(AsRef::as_ref).collect();
-                let except: SmallVec<[&str; 4]> =
-                    broadcast.except.iter().map(AsRef::as_ref).collect();
-                let target = Target {
-                    scope: &broadcast.scope,
-                    to: &to,
-                    except: &except,
-                    not: None,
-                    volatile: broadcast.volatile,
-                };
-                let message = Outgoing::of(&broadcast);
-                state.record(self.core, &target, message, Some(&broadcast));
-                let receivers = broadcast_here(state, self.core, &target, message);
-                if let Some(tally) = &broadcast.tally {
-                    tally.report(receivers);
-                }
+            Mail::Operation(operation) => self.handle_operation(&operation),
+            Mail::Joined { operation, core } => {
+                self.state.borrow_mut().assumed.settle(&operation, core);
             }
-            Mail::Recovery(note) => state.handle_note(*note),
-            Mail::Call(call) => state.commands.push(Command::Call(call)),
+            Mail::Recovery(note) => self.state.borrow_mut().handle_note(*note),
+            Mail::Unasked { id } => self.unask(id),
+            Mail::Call(call) => self.state.borrow_mut().commands.push(Command::Call(call)),
             Mail::Shutdown => debug_assert!(false, "the shard itself acts on Shutdown"),
         }
+    }
+}
+
+/// Notes what another core told of its members.
+fn note_interest(state: &mut State, scope: &str, room: Option<&str>, core: usize, on: bool) {
+    // The end of an interest in a scope that is unknown here is no reason to make one.
+    let known = if on {
+        Some(state.rooms.scope(scope))
+    } else {
+        state.rooms.find_scope(scope)
+    };
+    if let Some(scope) = known {
+        state.rooms.set_interest(scope, room, core, on);
     }
 }
 

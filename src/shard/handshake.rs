@@ -110,6 +110,20 @@ impl Handshake {
         http::query_value(query, name)
     }
 
+    /// All parameters of the query, decoded, in their order.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// for (name, value) in handshake.parameters() {
+    ///     println!("{name} = {value}");
+    /// }
+    /// # }
+    /// ```
+    pub fn parameters(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let query = self.url().split_once('?').map_or("", |(_, query)| query);
+        http::query_pairs(query)
+    }
+
     /// The other end of the TCP connection; behind a proxy this is the proxy. `None` where the kernel did not tell.
     ///
     /// ```
@@ -135,7 +149,8 @@ impl Handshake {
         self.via.is_secure
     }
 
-    /// Milliseconds from the start of the server to this handshake.
+    /// Milliseconds from the start of the server to this handshake; for the time of day see
+    /// [`HandshakeDetails::issued`](crate::HandshakeDetails::issued).
     pub fn issued_ms(&self) -> u64 {
         self.issued_ms
     }
@@ -166,6 +181,11 @@ mod tests {
         assert_eq!(handshake.url(), "/x/?room=a%20b&room=c");
         assert_eq!(handshake.query("room").as_deref(), Some("c"));
         assert_eq!(handshake.query("none"), None);
+        let parameters: Vec<_> = handshake.parameters().collect();
+        assert_eq!(
+            parameters,
+            [("room".into(), "a b".into()), ("room".into(), "c".into())]
+        );
         assert_eq!(handshake.header("x-one"), Some("1"));
         assert_eq!(handshake.header("x-bin"), None);
         assert_eq!(

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::call::Call;
+use super::hall::asking::Asking;
 use super::hall::fence::Note;
+use super::hall::operation::Operation;
 use super::recovery::offset::Offset;
 use crate::proto::websocket::Kind;
 
@@ -15,6 +17,8 @@ use crate::proto::websocket::Kind;
 pub(crate) enum Mail {
     /// Something to be given to the members that live on the receiving core.
     Broadcast(Arc<Broadcast>),
+    /// The same, from a thread: the receiving core tells all others.
+    Relay(Arc<Broadcast>),
     /// Core `core` has its first member of this room (or, without a room, of the whole scope), or has none any more.
     Interest {
         scope: Arc<str>,
@@ -22,6 +26,15 @@ pub(crate) enum Mail {
         core: usize,
         on: bool,
     },
+    /// Something to be done with the members that live on the receiving core.
+    Operation(Arc<Operation>),
+    /// Core `core` has done the joining that the receiving core had asked it for: its notices of interest have come before this.
+    Joined {
+        operation: Arc<Operation>,
+        core: usize,
+    },
+    /// Nobody waits for answers to the packet of this id any more.
+    Unasked { id: u64 },
     /// Of sessions that move to the core on which their client came back.
     Recovery(Box<Note>),
     /// HTTP asks something of a session that lives there.
@@ -40,6 +53,8 @@ pub(crate) struct Broadcast {
     pub(crate) body: Bytes,
     pub(crate) attachments: Vec<Bytes>,
     pub(crate) tally: Option<Arc<Tally>>,
+    /// Where the answers of the receivers go, if they are asked for some.
+    pub(crate) asking: Option<Asking>,
     /// Its name, if it can be recovered.
     pub(crate) offset: Option<Offset>,
 }

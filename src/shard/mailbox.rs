@@ -168,7 +168,6 @@ impl<M> Address<M> {
     }
 
     /// Posts unless the mailbox is full: then the mail comes back. Mail for a core that has ended is dropped.
-    #[cfg(feature = "tower")]
     pub(crate) fn try_post(&self, mail: M) -> Result<(), M> {
         match self.try_send(mail) {
             Ok(()) => self.alarm.ring(),

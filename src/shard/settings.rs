@@ -1,6 +1,7 @@
 //! What a shard was told: checked values only (`server::Config` is what users write).
 
 use crate::proto::{client, session, websocket};
+use crate::wire::parser::Parser;
 
 /// One server's settings, the same on each core.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) transport: websocket::Limits,
     pub(crate) heartbeat: session::Heartbeat,
     pub(crate) client: client::Limits,
+    /// The form of Socket.IO's packets.
+    pub(crate) parser: Parser,
     /// The transports that a session on polling may be upgraded to, as its open packet says.
     pub(crate) upgrades: &'static [&'static str],
     /// What every session is told first.

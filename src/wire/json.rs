@@ -72,8 +72,8 @@ enum Expect {
     End,
 }
 
-/// Reads one JSON value from a text that holds nothing else.
-#[derive(Debug)]
+/// Reads one JSON value from a text that holds nothing else. A clone of it looks ahead.
+#[derive(Clone, Debug)]
 pub(crate) struct Reader<'t> {
     text: &'t [u8],
     at: usize,

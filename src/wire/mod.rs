@@ -17,6 +17,8 @@ pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod mask;
+pub(crate) mod msgpack;
+pub(crate) mod parser;
 pub(crate) mod payload;
 pub(crate) mod payload3;
 pub(crate) mod socket;

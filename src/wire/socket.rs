@@ -26,7 +26,7 @@ pub(crate) const MAIN_NAMESPACE: &str = "/";
 pub(crate) const NAMESPACE_BYTES_MAX: usize = 4096;
 
 /// The highest ack id: ids are JavaScript numbers, and beyond this they are not exact.
-const ACK_ID_MAX: u64 = (1 << 53) - 1;
+pub(crate) const ACK_ID_MAX: u64 = (1 << 53) - 1;
 
 /// Is this a name that no event may have?
 pub(crate) fn is_reserved(event: &str) -> bool {
@@ -151,6 +151,8 @@ pub(crate) enum PacketError {
     ReservedEvent,
     /// A placeholder that does not name one of the packet's attachments.
     Placeholder,
+    /// Not MessagePack, or not the map that a packet is (the other parser).
+    MessagePack,
 }
 
 impl From<JsonError> for PacketError {
@@ -351,6 +353,15 @@ fn event_name<'t>(reader: &mut Reader<'t>) -> Result<Quoted<'t>, PacketError> {
     Ok(name)
 }
 
+/// Checks that `payload`, well formed JSON, begins as an event does.
+pub(crate) fn check_event(payload: &[u8]) -> Result<(), PacketError> {
+    let mut reader = Reader::new(payload, json::MAX_DEPTH);
+    match reader.token()? {
+        Some(Token::ArrayStart) => event_name(&mut reader).map(|_| ()),
+        _ => Err(PacketError::PayloadShape),
+    }
+}
+
 /// What the key before a value makes of it.
 #[derive(Clone, Copy, Default)]
 enum Role {
@@ -508,10 +519,9 @@ pub(crate) fn encode_head(
     }
 }
 
-/// Appends the answer to a CONNECT that succeeded. `pid` only where connection state recovery is on: without it the object has exactly
-/// one key.
-pub(crate) fn encode_connect(out: &mut Vec<u8>, namespace: &str, sid: &str, pid: Option<&str>) {
-    encode_head(out, PacketType::Connect, 0, namespace, None);
+/// Appends the data of the answer to a CONNECT that succeeded. `pid` only where connection state recovery is on: without it the object has
+/// exactly one key.
+pub(crate) fn write_connect(out: &mut Vec<u8>, sid: &str, pid: Option<&str>) {
     out.extend_from_slice(b"{\"sid\":");
     write_json_string(out, sid);
     if let Some(pid) = pid {
@@ -519,20 +529,4 @@ pub(crate) fn encode_connect(out: &mut Vec<u8>, namespace: &str, sid: &str, pid:
         write_json_string(out, pid);
     }
     out.push(b'}');
-}
-
-/// Appends the same for a client of Socket.IO 2, which is told no id: it makes its own of the session's.
-pub(crate) fn encode_connect_3(out: &mut Vec<u8>, namespace: &str) {
-    encode_head(out, PacketType::Connect, 0, namespace, None);
-}
-
-/// Appends the answer to a CONNECT that was refused. `json` is an object with at least a `message`.
-pub(crate) fn encode_connect_error(out: &mut Vec<u8>, namespace: &str, json: &str) {
-    encode_head(out, PacketType::ConnectError, 0, namespace, None);
-    out.extend_from_slice(json.as_bytes());
-}
-
-/// Appends the packet that ends a client's presence in a namespace.
-pub(crate) fn encode_disconnect(out: &mut Vec<u8>, namespace: &str) {
-    encode_head(out, PacketType::Disconnect, 0, namespace, None);
 }

@@ -15,7 +15,6 @@ use smallvec::SmallVec;
 use super::line::{all, caught};
 use super::{Local, Seat};
 use crate::reactor::ConnKey;
-use crate::server::extract::ConnectContext;
 use crate::server::handler::{self, Outcome};
 use crate::server::middleware::{Passage, Rejection, Undecided};
 use crate::server::socket::Socket;
@@ -30,11 +29,11 @@ use crate::shard::hall::{SocketKey, Standing};
 pub(super) struct Asked(HashMap<ConnKey, SmallVec<[SocketKey; 1]>>);
 
 impl Asked {
-    fn add(&mut self, connection: ConnKey, socket: SocketKey) {
+    pub(super) fn add(&mut self, connection: ConnKey, socket: SocketKey) {
         self.0.entry(connection).or_default().push(socket);
     }
 
-    fn remove(&mut self, connection: ConnKey, socket: SocketKey) {
+    pub(super) fn remove(&mut self, connection: ConnKey, socket: SocketKey) {
         if let Some(sockets) = self.0.get_mut(&connection) {
             sockets.retain(|other| *other != socket);
             if sockets.is_empty() {
@@ -45,7 +44,7 @@ impl Asked {
 }
 
 /// What has come of the middlewares so far.
-enum Passed {
+pub(super) enum Passed {
     In,
     Refused(Rejection),
     /// The rest of one, and the number of the next.
@@ -60,12 +59,25 @@ impl Local {
         let Some((scope, number)) = self.find_namespace(knock.namespace) else {
             return refusal("Invalid namespace");
         };
+        let recovered = self.recover(&knock, &scope, number);
+        recovered.unwrap_or_else(|| self.seat_new(&knock, &scope, number))
+    }
+
+    /// A client without a session that it could go on with asks to be let in.
+    pub(super) fn knock_as_new(self: &Rc<Self>, knock: Knock<'_>) -> Verdict {
+        match self.find_namespace(knock.namespace) {
+            Some((scope, number)) => self.seat_new(&knock, &scope, number),
+            None => refusal("Invalid namespace"),
+        }
+    }
+
+    fn seat_new(self: &Rc<Self>, knock: &Knock<'_>, scope: &Arc<str>, number: usize) -> Verdict {
         let table = &self.tables[number];
         let (hall, is_open) = (&self.hall, table.middlewares.is_empty());
         let seated = if is_open {
-            hall.seat(knock.connection, &scope)
+            hall.seat(knock.connection, scope)
         } else {
-            hall.seat_pending(knock.connection, &scope)
+            hall.seat_pending(knock.connection, scope)
         };
         let Some((key, id)) = seated else {
             return refusal("Server is full");
@@ -73,17 +85,31 @@ impl Local {
         let socket = Socket::new(
             key,
             id,
-            (&scope, table.clone()),
+            (scope, table.clone()),
             knock.handshake,
             knock.auth,
             self,
         );
         self.set_seat(key, Seat::Socket(socket.clone()));
+        // Clients of Socket.IO 2 know nothing of it.
+        if self.shared.recovery.is_some() && knock.handshake.query("EIO").as_deref() != Some("3") {
+            hall.begin_recoverable(key);
+        }
         let passed = if is_open {
             Passed::In
         } else {
             self.pass(&socket, 0)
         };
+        self.verdict(knock.connection, socket, passed)
+    }
+
+    /// What a client is told at once.
+    pub(super) fn verdict(
+        self: &Rc<Self>,
+        connection: ConnKey,
+        socket: Socket,
+        passed: Passed,
+    ) -> Verdict {
         match passed {
             Passed::In => Verdict::Enter(entry_of(&socket)),
             Passed::Refused(rejection) => {
@@ -93,8 +119,8 @@ impl Local {
                 }
             }
             Passed::Waiting(rest, next) => {
-                self.asked.borrow_mut().add(knock.connection, key);
-                self.decide_later(knock.connection, socket, rest, next);
+                self.asked.borrow_mut().add(connection, socket.key());
+                self.decide_later(connection, socket, rest, next);
                 Verdict::Later
             }
             Passed::Gone => Verdict::Later,
@@ -112,13 +138,13 @@ impl Local {
     }
 
     /// Runs the middlewares from that number on, until one waits or refuses.
-    fn pass(&self, socket: &Socket, first: usize) -> Passed {
+    pub(super) fn pass(&self, socket: &Socket, first: usize) -> Passed {
         let middlewares = &socket.table().middlewares;
         for (number, middleware) in middlewares.iter().enumerate().skip(first) {
             if self.hall.standing_of(socket.key()) != Some(Standing::Pending) {
                 return Passed::Gone;
             }
-            let context = ConnectContext::new(socket, socket.auth_json());
+            let context = socket.connect_context();
             match task::guard(|| middleware(&context)) {
                 Some(Passage::Decided(Ok(()))) => {}
                 Some(Passage::Decided(Err(rejection))) => return Passed::Refused(rejection),
@@ -178,7 +204,7 @@ impl Local {
     }
 
     /// Nothing comes of a pending socket: what it joined is left, and nobody is told.
-    fn turn_away(&self, socket: &Socket) {
+    pub(super) fn turn_away(&self, socket: &Socket) {
         self.clear_seat(socket.key());
         self.hall.vacate(socket.key());
         // The user's closures are dropped here, and may panic in it.
@@ -209,7 +235,7 @@ impl Local {
             self.asked.borrow_mut().remove(connection, key);
         }
         let run = || {
-            let context = ConnectContext::new(&socket, socket.auth_json());
+            let context = socket.connect_context();
             all(socket
                 .table()
                 .connection
@@ -221,12 +247,13 @@ impl Local {
 }
 
 /// What the client is told that it is in as.
-fn entry_of(socket: &Socket) -> Entry {
+pub(super) fn entry_of(socket: &Socket) -> Entry {
     let (id, scope) = socket.id_and_namespace();
+    let pid = socket.pid();
     Entry {
         socket: socket.key(),
         id,
-        pid: None,
+        pid: pid.map(|pid| pid.as_str().into()),
         scope: scope.clone(),
     }
 }

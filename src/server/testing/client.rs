@@ -13,8 +13,7 @@ use super::socket::{Presence, TestSocket};
 use crate::server::{Handshake, Server};
 use crate::shard::hall::Hall;
 use crate::shard::handshake::Via;
-use crate::wire::engine;
-use crate::wire::socket::{self, PacketType};
+use crate::wire::socket::PacketType;
 
 /// A client of the server under test: one session, which may join several namespaces. See [`Testing::client`](super::Testing::client).
 ///
@@ -147,10 +146,7 @@ impl Client {
             .presences
             .borrow_mut()
             .insert(namespace.as_str().into(), presence.clone());
-        let mut text = vec![engine::MESSAGE];
-        socket::encode_head(&mut text, PacketType::Connect, 0, &namespace, None);
-        text.extend_from_slice(self.auth.as_bytes());
-        session.send(&text, &[]);
+        session.send_plain(PacketType::Connect, &namespace, self.auth.as_bytes());
         presence.admitted().await?;
         Ok(TestSocket::new(self.clone(), session, presence))
     }

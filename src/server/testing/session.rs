@@ -9,11 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::socket::Presence;
 use crate::proto::session::Revision;
+use crate::proto::websocket::Kind;
 use crate::server::Handshake;
 use crate::server::arguments::Args;
 use crate::server::binary::Payload;
 use crate::shard::call::{Above, Answer, Call, Opening, Reply, Request, Ticket};
-use crate::shard::hall::Hall;
+use crate::shard::hall::{Hall, Outgoing};
+use crate::wire::msgpack::{self, Unpacked};
+use crate::wire::parser::Parser;
 use crate::wire::socket::{self, PacketType};
 use crate::wire::{engine, payload};
 
@@ -103,6 +106,37 @@ impl Session {
             // Nobody receives once the session is over; then it is lost, as on a connection.
             let _ = outgoing.send(body);
         }
+    }
+
+    /// Sends one packet of Socket.IO.
+    pub(super) fn send_packet(&self, packet: Outgoing<'_>) {
+        match packet.kind {
+            Kind::Text => self.send(packet.body, packet.attachments),
+            Kind::Binary => {
+                let mut text = Vec::new();
+                engine::encode_base64(&mut text, packet.body);
+                self.send(&text, &[]);
+            }
+        }
+    }
+
+    /// The same of one that has no attachments.
+    pub(super) fn send_plain(&self, kind: PacketType, namespace: &str, json: &[u8]) {
+        let parser = self.hall.parser();
+        let mut body = Vec::new();
+        if let Err(error) = parser.encode(&mut body, kind, namespace, json) {
+            panic!("what is sent is no JSON: {error:?}");
+        }
+        self.send_packet(Outgoing {
+            kind: Kind::of(parser),
+            body: &body,
+            attachments: &[],
+            offset: None,
+        });
+    }
+
+    pub(super) fn parser(&self) -> Parser {
+        self.hall.parser()
     }
 
     pub(super) fn stop_answering(&self) {
@@ -213,6 +247,9 @@ impl Session {
     }
 
     fn handle_binary(&self, bytes: Vec<u8>) {
+        if self.hall.parser() == Parser::MsgPack {
+            return self.handle_packed(&bytes);
+        }
         let Some(mut partial) = self.partial.take() else {
             panic!("the server sent bytes that belong to no packet");
         };
@@ -223,6 +260,19 @@ impl Session {
         } else {
             self.act(partial.packet);
         }
+    }
+
+    fn handle_packed(&self, bytes: &[u8]) {
+        let mut unpacked = Unpacked::default();
+        let (packet, attachments) = msgpack::decode(bytes, &LIMITS, &mut unpacked)
+            .unwrap_or_else(|error| panic!("the server sent what is no packet: {error:?}"));
+        self.act(Packet {
+            kind: packet.kind,
+            namespace: packet.namespace.into(),
+            id: packet.id,
+            json: packet.payload.map(|json| json.to_vec()).unwrap_or_default(),
+            attachments: attachments.to_vec(),
+        });
     }
 
     fn act(&self, packet: Packet) {

@@ -16,8 +16,7 @@ use super::session::Session;
 use crate::server::arguments::Arguments;
 use crate::server::binary::Payload;
 use crate::server::emit;
-use crate::wire::engine;
-use crate::wire::socket;
+use crate::wire::socket::PacketType;
 
 /// How long a test waits for what it expects: of its own time, which costs none.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -388,9 +387,8 @@ impl TestSocket {
         if !self.is_connected() {
             return;
         }
-        let mut text = vec![engine::MESSAGE];
-        socket::encode_disconnect(&mut text, &self.presence.namespace);
-        self.session.send(&text, &[]);
+        self.session
+            .send_plain(PacketType::Disconnect, &self.presence.namespace, b"");
         self.session
             .presences
             .borrow_mut()
@@ -410,11 +408,12 @@ impl TestSocket {
 
     fn send(&self, event: &str, ack: Option<u64>, args: &impl Serialize) {
         let sent = emit::with_event(
+            self.session.parser(),
             &self.presence.namespace,
             event,
             ack,
             args,
-            |body, attachments| self.session.send(body, attachments),
+            |packet| self.session.send_packet(packet),
         );
         if let Err(error) = sent {
             panic!("{event:?} cannot be sent: {error}");
@@ -422,9 +421,17 @@ impl TestSocket {
     }
 
     fn answer(&self, id: u64, json: &[u8], attachments: &[Bytes]) {
-        emit::with_ack(&self.presence.namespace, id, json, attachments, |body| {
-            self.session.send(body, attachments);
-        });
+        let sent = emit::with_ack(
+            self.session.parser(),
+            &self.presence.namespace,
+            id,
+            json,
+            attachments,
+            |packet| self.session.send_packet(packet),
+        );
+        if let Err(error) = sent {
+            panic!("the answer cannot be sent: {error}");
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::server::{AckError, Binary, Builder, Data, DisconnectReason, Server, Socket, testing};
+use crate::wire::parser::Parser;
+
+use crate::server::{
+    AckError, Binary, Builder, Config, Data, DisconnectReason, Server, Socket, testing,
+};
 
 fn told(builder: Builder) -> (Builder, mpsc::Receiver<String>) {
     let (tell, told) = mpsc::channel();
@@ -12,19 +16,49 @@ fn told(builder: Builder) -> (Builder, mpsc::Receiver<String>) {
 }
 
 #[test]
-fn binary_goes_both_ways() {
-    let echo = Server::builder().on(
-        "echo",
-        |socket: Socket, Data((a, n)): Data<(Binary, u8)>| {
-            socket.emit("back", (n, a));
-        },
-    );
-    testing::run(echo, async |test| {
-        let ada = test.connect().await;
-        ada.emit("echo", (Binary::from(vec![1, 2, 3]), 7));
-        let (n, bytes): (u8, Binary) = ada.expect("back").await;
-        assert_eq!((n, &bytes.0[..]), (7, &[1, 2, 3][..]));
-    });
+fn binary_goes_both_ways_with_each_parser() {
+    for parser in [Parser::Default, Parser::MsgPack] {
+        let config = Config {
+            parser,
+            ..Config::default()
+        };
+        let echo = Server::builder()
+            .config(config)
+            .on(
+                "echo",
+                |socket: Socket, Data((a, n)): Data<(Binary, u8)>| {
+                    socket.emit("back", (n, a));
+                },
+            )
+            .on("ask", async |socket: Socket| {
+                socket.emit_with_ack::<Binary>("asked", 1).await.ok()
+            })
+            .on("leave", |socket: Socket| {
+                socket.to(socket.id()).emit("unheard", ());
+                socket.server().to(socket.id()).emit("goodbye", [1]);
+                socket.disconnect(false);
+            });
+        testing::run(echo, async |test| {
+            let ada = test.connect().await;
+            ada.emit("echo", (Binary::from(vec![1, 2, 3]), 7));
+            let (n, bytes): (u8, Binary) = ada.expect("back").await;
+            assert_eq!((n, &bytes.0[..]), (7, &[1, 2, 3][..]));
+
+            let answer = async {
+                let asked = ada.expect_question::<u8>("asked").await;
+                assert_eq!(asked.data, 1);
+                asked.answer(Binary::from(vec![9]));
+            };
+            let ask = ada.emit_with_ack::<Option<Binary>>("ask", ());
+            let (answered, ()) = tokio::join!(ask, answer);
+            assert_eq!(answered, Some(Binary::from(vec![9])));
+
+            assert!(ada.client().connect("/nowhere").await.is_err());
+            ada.emit("leave", ());
+            assert_eq!(ada.expect::<[u8; 1]>("goodbye").await, [1]);
+            ada.expect_disconnect().await;
+        });
+    }
 }
 
 #[test]

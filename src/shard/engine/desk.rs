@@ -17,8 +17,11 @@ use crate::shard::connection::Context;
 use crate::shard::hall::{Outgoing, SocketKey};
 use crate::shard::handshake::Handshake;
 use crate::wire::close::CloseCode;
+use crate::wire::engine as packet;
 use crate::wire::frame::{self, Opcode};
-use crate::wire::{engine as packet, socket};
+use crate::wire::msgpack::Unpacked;
+use crate::wire::parser::Parser;
+use crate::wire::socket::PacketType;
 
 /// See the module's text.
 pub(super) struct Desk<'a, A> {
@@ -35,6 +38,9 @@ pub(super) enum Step {
     Continue,
     End(DisconnectReason, CloseCode),
 }
+
+/// As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
+const BROKEN: Step = Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
 
 impl<A: Application> Desk<'_, A> {
     /// A packet in its text form.
@@ -95,18 +101,15 @@ impl<A: Application> Desk<'_, A> {
             Upper::SocketIo(client) => client,
             Upper::Raw(_) => return self.raw(Kind::Text, text),
         };
+        if self.cx.settings.parser == Parser::MsgPack {
+            return BROKEN;
+        }
         let (namespace, auth) = match client.handle_text(&self.cx.settings.client, text) {
             client::Output::Connect {
                 namespace,
                 auth,
                 query,
-            } => {
-                let auth = match query {
-                    "" => auth.to_vec(),
-                    query => revision3::auth_of(query),
-                };
-                (Arc::<str>::from(namespace), auth)
-            }
+            } => asked(namespace, auth, query),
             output => return self.act(output),
         };
         self.connect(client, &namespace, &auth);
@@ -118,11 +121,30 @@ impl<A: Application> Desk<'_, A> {
             Upper::SocketIo(client) => client,
             Upper::Raw(_) => return self.raw(Kind::Binary, bytes),
         };
+        if self.cx.settings.parser == Parser::MsgPack {
+            return self.message_packed(client, bytes);
+        }
         let output = client.handle_binary(&self.cx.settings.client, bytes);
         let step = self.act(output);
         // What the packet's attachments took is not kept until the next message.
         client.release();
         step
+    }
+
+    /// A packet of the other parser.
+    fn message_packed(&mut self, client: &mut Client, bytes: &[u8]) -> Step {
+        let mut unpacked = Unpacked::default();
+        let limits = &self.cx.settings.client;
+        let (namespace, auth) = match client.handle_packed(limits, bytes, &mut unpacked) {
+            client::Output::Connect {
+                namespace,
+                auth,
+                query,
+            } => asked(namespace, auth, query),
+            output => return self.act(output),
+        };
+        self.connect(client, &namespace, &auth);
+        Step::Continue
     }
 
     /// A message of a session without Socket.IO.
@@ -180,10 +202,7 @@ impl<A: Application> Desk<'_, A> {
                 self.refuse(namespace, &json);
             }
             client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
-            // As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
-            client::Output::Violation(_) => {
-                return Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
-            }
+            client::Output::Violation(_) => return BROKEN,
         }
         Step::Continue
     }
@@ -238,13 +257,13 @@ impl<A: Application> Desk<'_, A> {
             Some(place) => *place = Some(entry.socket),
             None => self.sockets.push(Some(entry.socket)),
         }
-        let hall = self.cx.hall;
+        let (hall, parser) = (self.cx.hall, self.cx.settings.parser);
         hall.admit(entry.socket);
         hall.deliver(
             entry.socket,
             Outgoing {
-                kind: Kind::Text,
-                body: &super::connect_packet(self.revision, entry),
+                kind: Kind::of(parser),
+                body: &super::connect_packet(parser, self.revision, entry),
                 attachments: &[],
                 offset: None,
             },
@@ -261,11 +280,28 @@ impl<A: Application> Desk<'_, A> {
             Revision::V4 => Cow::Borrowed(json),
             Revision::V3 => revision3::error_of(json),
         };
-        let mut text = vec![packet::MESSAGE];
-        socket::encode_connect_error(&mut text, namespace, &json);
-        let head = frame::encode_head(Opcode::Text, true, text.len());
-        self.cx.hall.write(self.key, &[&head, &text]);
+        let mut body = Vec::new();
+        let (parser, kind) = (self.cx.settings.parser, PacketType::ConnectError);
+        if let Err(error) = parser.encode(&mut body, kind, namespace, json.as_bytes()) {
+            log::error!("a refusal was not sent: its data is {error:?}");
+            return;
+        }
+        let opcode = match Kind::of(parser) {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+        };
+        let head = frame::encode_head(opcode, true, body.len());
+        self.cx.hall.write(self.key, &[&head, &body]);
     }
+}
+
+/// Into which namespace a client asks to be let, and what it says for itself.
+fn asked(namespace: &str, auth: &[u8], query: &str) -> (Arc<str>, Vec<u8>) {
+    let auth = match query {
+        "" => auth.to_vec(),
+        query => revision3::auth_of(query),
+    };
+    (namespace.into(), auth)
 }
 
 /// Sockets of one client are limited (`max_namespaces`), so their indexes fit.

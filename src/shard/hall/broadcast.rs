@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::{Outgoing, State, Target};
+use super::asking::Asking;
+use super::{Hall, Outgoing, Seat, SocketKey, State, Target};
 use crate::proto::websocket::Kind;
 use crate::room::ScopeId;
 use crate::room::cores::CoreSet;
@@ -14,6 +15,7 @@ use crate::room::select::Selection;
 use crate::room::turn::{MessageId, SHARED_MIN, Turn};
 use crate::shard::home::SocketId;
 use crate::shard::mail::{Broadcast, Mail, Tally};
+use crate::shard::slots::Slots;
 use crate::wire::frame::{self, Opcode};
 
 /// The sockets of this core that are meant by a name which is an id, and still in the room of that name.
@@ -27,14 +29,15 @@ fn members_named(state: &State, core: usize, scope: ScopeId, names: &[&str]) -> 
     named.collect()
 }
 
-pub(super) fn broadcast_here(
+/// Visits everybody here who is in the target, once each: by the number of its seat, and the slot of its connection.
+pub(super) fn spread(
     state: &mut State,
     core: usize,
     target: &Target<'_>,
-    message: Outgoing<'_>,
-) -> usize {
+    mut visit: impl FnMut(&mut Turn, &Slots<Seat>, u32, u32),
+) {
     let Some(scope) = state.rooms.find_scope(target.scope) else {
-        return 0;
+        return;
     };
     let to_members = members_named(state, core, scope, target.to);
     let except_members = members_named(state, core, scope, target.except);
@@ -49,13 +52,24 @@ pub(super) fn broadcast_here(
             .filter(|key| state.seats.get(*key).is_some())
             .map(|key| key.slot),
     };
-    let (turn, busy) = (&mut state.turn, &state.busy);
+    let (turn, seats, busy) = (&mut state.turn, &state.seats, &state.busy);
+    state.rooms.for_each(&selection, |member, connection| {
+        if !target.volatile || !busy.is_set(connection) {
+            visit(turn, seats, member, connection);
+        }
+    });
+}
+
+/// Marks a message for everybody here who is in the target, and gives their number.
+fn broadcast_here(
+    state: &mut State,
+    core: usize,
+    target: &Target<'_>,
+    message: Outgoing<'_>,
+) -> usize {
     let mut said: Option<MessageId> = None;
     let mut receivers = 0;
-    state.rooms.for_each(&selection, |_, connection| {
-        if target.volatile && busy.is_set(connection) {
-            return;
-        }
+    spread(state, core, target, |turn, _, _, connection| {
         // Encoded for the first receiver: a broadcast that nobody gets costs no copy.
         let id = *said.get_or_insert_with(|| say(turn, message));
         turn.mark(connection, id);
@@ -64,30 +78,49 @@ pub(super) fn broadcast_here(
     receivers
 }
 
-pub(super) fn broadcast_elsewhere(
+/// The same, where something is to be known of the receivers beside their number. Gives those that are watched, too.
+fn broadcast_noted(
     state: &mut State,
     core: usize,
     target: &Target<'_>,
     message: Outgoing<'_>,
-    counted: bool,
-) -> Option<oneshot::Receiver<usize>> {
-    if state.outbox.cores() < 2 {
-        return None;
+    asking: Option<&Asking>,
+) -> (usize, Vec<SocketKey>) {
+    let mut said: Option<MessageId> = None;
+    let (mut receivers, mut watched) = (Vec::new(), Vec::new());
+    spread(state, core, target, |turn, seats, member, connection| {
+        let id = *said.get_or_insert_with(|| say(turn, message));
+        turn.mark(connection, id);
+        if let Some((key, seat)) = seats.at(member) {
+            receivers.push(key);
+            if seat.watched {
+                watched.push(key);
+            }
+        }
+    });
+    if let Some(asking) = asking {
+        state.asked.note(asking, &receivers);
     }
-    let interest = |scope| {
-        state.rooms.interest_of(&Selection {
+    (receivers.len(), watched)
+}
+
+/// The other cores that a message for this target has to be told to.
+pub(super) fn cores_of(state: &State, core: usize, target: &Target<'_>) -> CoreSet {
+    let mut cores = CoreSet::EMPTY;
+    if state.outbox.cores() < 2 {
+        return cores;
+    }
+    if let Some(scope) = state.rooms.find_scope(target.scope) {
+        cores = state.rooms.interest_of(&Selection {
             scope,
             to: target.to,
             to_members: &[],
             except: &[],
             except_members: &[],
             not: None,
-        })
-    };
-    let mut cores = state
-        .rooms
-        .find_scope(target.scope)
-        .map_or(CoreSet::EMPTY, interest);
+        });
+    }
+    state.assumed.add_to(&mut cores, target.scope, target.to);
     // An id says itself where its socket lives, whether or not that core's notice of interest has been read here.
     for (home, _) in target.to.iter().filter_map(|name| SocketId::locate(name)) {
         if home < state.outbox.cores() {
@@ -95,21 +128,108 @@ pub(super) fn broadcast_elsewhere(
         }
     }
     cores.remove(core);
+    cores
+}
+
+/// What is wanted back from a broadcast.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// How many sockets got it.
+    pub(crate) count: bool,
+    /// Their answers.
+    pub(crate) answers: Option<&'a Asking>,
+}
+
+/// What became of a broadcast.
+#[derive(Default)]
+pub(crate) struct Spread {
+    /// How many sockets on this core got it.
+    pub(crate) here: usize,
+    /// How many other cores it was posted to.
+    pub(crate) cores: usize,
+    /// Where the number of sockets there will arrive, if it is wanted.
+    pub(crate) there: Option<oneshot::Receiver<usize>>,
+}
+
+impl Hall {
+    /// Gives a message to everybody in the target, on this core at once and on others by mail.
+    pub(crate) fn broadcast(
+        &self,
+        target: &Target<'_>,
+        message: Outgoing<'_>,
+        wanted: Wanted<'_>,
+    ) -> Spread {
+        let (cores, there) = {
+            let state = &mut *self.state.borrow_mut();
+            broadcast_elsewhere(state, self.core, target, message, wanted)
+        };
+        self.record(target, message, None);
+        let here = self.broadcast_here(target, message, wanted.answers);
+        self.wake_shard();
+        Spread { here, cores, there }
+    }
+
+    pub(super) fn handle_broadcast(&self, broadcast: &Arc<Broadcast>) {
+        let to: SmallVec<[&str; 4]> = broadcast.to.iter().map(AsRef::as_ref).collect();
+        let except: SmallVec<[&str; 4]> = broadcast.except.iter().map(AsRef::as_ref).collect();
+        let target = Target {
+            scope: &broadcast.scope,
+            to: &to,
+            except: &except,
+            not: None,
+            volatile: broadcast.volatile,
+        };
+        let message = Outgoing::of(broadcast);
+        self.record(&target, message, Some(broadcast));
+        let receivers = self.broadcast_here(&target, message, broadcast.asking.as_ref());
+        if let Some(tally) = &broadcast.tally {
+            tally.report(receivers);
+        }
+    }
+
+    fn broadcast_here(
+        &self,
+        target: &Target<'_>,
+        message: Outgoing<'_>,
+        asking: Option<&Asking>,
+    ) -> usize {
+        let (receivers, watched) = {
+            let state = &mut *self.state.borrow_mut();
+            if asking.is_none() && state.watched == 0 {
+                return broadcast_here(state, self.core, target, message);
+            }
+            broadcast_noted(state, self.core, target, message, asking)
+        };
+        if !watched.is_empty()
+            && let Some(usher) = self.usher()
+        {
+            usher.reached(message, &watched);
+        }
+        receivers
+    }
+}
+
+fn broadcast_elsewhere(
+    state: &mut State,
+    core: usize,
+    target: &Target<'_>,
+    message: Outgoing<'_>,
+    wanted: Wanted<'_>,
+) -> (usize, Option<oneshot::Receiver<usize>>) {
+    let cores = cores_of(state, core, target);
     if cores.is_empty() {
-        return None;
+        return (0, None);
     }
     let others = cores.iter().count();
-    let (tally, receiver) = if counted {
-        Some(Tally::new(others)).unzip()
-    } else {
-        (None, None)
-    };
+    let (tally, receiver) = wanted.count.then(|| Tally::new(others)).unzip();
     // Copied once: the arena of this turn cannot be lent to another core.
-    let broadcast = Arc::new(state.parcel(target, message, tally));
+    let mut broadcast = state.parcel(target, message, tally);
+    broadcast.asking = wanted.answers.cloned();
+    let broadcast = Arc::new(broadcast);
     for other in cores.iter() {
         state.outbox.post(other, Mail::Broadcast(broadcast.clone()));
     }
-    receiver
+    (others, receiver)
 }
 
 impl<'a> Outgoing<'a> {
@@ -140,6 +260,7 @@ impl Broadcast {
             body: Bytes::copy_from_slice(message.body),
             attachments: message.attachments.to_vec(),
             tally,
+            asking: None,
             offset: message.offset,
         }
     }

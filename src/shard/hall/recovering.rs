@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::broadcast::{Wanted, say};
 use super::fence::{Moved, Note};
 use super::memory::holding::Floor;
 use super::memory::{Claim, Memory};
-use super::{Hall, Outgoing, SocketKey, Standing, State, Target, say, tell_interest};
+use super::{Hall, Outgoing, SocketKey, Standing, State, Target, tell_interest};
 use crate::reactor::ConnKey;
 use crate::room::Change;
 use crate::shard::command::Command;
@@ -149,13 +150,41 @@ impl State {
 }
 
 impl Hall {
-    /// Sessions of this core can be recovered.
-    pub(crate) fn with_recovery(self, recovery: Option<&Arc<Recovery>>) -> Self {
-        if let Some(recovery) = recovery {
-            let memory = Memory::new(self.core, recovery.clone());
-            self.state.borrow_mut().memory = Some(Box::new(memory));
+    /// See [`State::record`].
+    pub(super) fn record(
+        &self,
+        target: &Target<'_>,
+        message: Outgoing<'_>,
+        parcel: Option<&Arc<Broadcast>>,
+    ) {
+        if message.offset.is_some() {
+            let state = &mut *self.state.borrow_mut();
+            state.record(self.core, target, message, parcel);
         }
-        self
+    }
+
+    /// What a program says to a socket that has left: its session may be away, or have come back elsewhere. `false`: nothing is recovered here.
+    pub(crate) fn deliver_later(
+        &self,
+        scope: &Arc<str>,
+        id: &SocketId,
+        message: Outgoing<'_>,
+    ) -> bool {
+        let target = Target {
+            scope,
+            to: &[id.as_str()],
+            except: &[],
+            not: None,
+            volatile: false,
+        };
+        self.broadcast(&target, message, Wanted::default());
+        true
+    }
+
+    /// Sessions of this core can be recovered.
+    pub(crate) fn set_recovery(&self, recovery: Option<&Arc<Recovery>>) {
+        let memory = recovery.map(|recovery| Memory::new(self.core, recovery.clone()));
+        self.state.borrow_mut().memory = memory.map(Box::new);
     }
 
     /// A name for what is said next; `None`: nothing is recovered here.

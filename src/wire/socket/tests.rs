@@ -319,24 +319,13 @@ fn encoders() {
         String::from_utf8(out).unwrap()
     };
     assert_eq!(
-        text(&|out| encode_connect(out, "/", "abc", None)),
-        r#"40{"sid":"abc"}"#
+        text(&|out| write_connect(out, "abc", None)),
+        r#"4{"sid":"abc"}"#
     );
     assert_eq!(
-        text(&|out| encode_connect(out, "/chat", "a", Some("p\""))),
-        r#"40/chat,{"sid":"a","pid":"p\""}"#
+        text(&|out| write_connect(out, "a", Some("p\""))),
+        r#"4{"sid":"a","pid":"p\""}"#
     );
-    let refusal = r#"{"message":"Invalid namespace"}"#;
-    assert_eq!(
-        text(&|out| encode_connect_error(out, "/x", refusal)),
-        r#"44/x,{"message":"Invalid namespace"}"#
-    );
-    assert_eq!(
-        text(&|out| encode_connect_error(out, "/", refusal)),
-        r#"44{"message":"Invalid namespace"}"#
-    );
-    assert_eq!(text(&|out| encode_disconnect(out, "/")), "41");
-    assert_eq!(text(&|out| encode_disconnect(out, "/chat")), "41/chat,");
     assert_eq!(
         text(&|out| write_json_string(out, "a\"\\\n\u{1}é😀")),
         "4\"a\\\"\\\\\\n\\u0001é😀\""

@@ -8,6 +8,7 @@ use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::{Limits as RoomLimits, Rooms};
 use crate::shard::command::Command;
+use crate::shard::hall::broadcast::Wanted;
 use crate::shard::hall::{Hall, Outgoing, Target};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Mailbox, Outbox, with_capacity};
@@ -79,7 +80,8 @@ impl World {
         let halls = boxes.into_iter().enumerate().map(|(core, mailbox)| {
             let outbox = Outbox::new(core, addresses.clone());
             let hall = Hall::new(core, outbox, 100, Rooms::new(RoomLimits::default()));
-            (hall.with_recovery(Some(&recovery)), mailbox)
+            hall.set_recovery(Some(&recovery));
+            (hall, mailbox)
         });
         let mut world = World {
             halls: halls.collect(),
@@ -175,7 +177,7 @@ impl World {
         };
         let hall = &self.halls[core].0;
         with_message(hall, &core.to_string(), number, |message| {
-            hall.broadcast(&target, message, false);
+            hall.broadcast(&target, message, Wanted::default());
         });
         self.gather(core);
     }

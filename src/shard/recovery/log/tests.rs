@@ -1,6 +1,5 @@
 use bytes::Bytes;
 use proptest::collection::vec;
-use proptest::prelude::*;
 
 use super::*;
 use crate::proto::websocket::Kind;
@@ -21,6 +20,7 @@ fn message(number: u64, to: &[&str], except: &[&str]) -> Arc<Broadcast> {
         body: Bytes::from(number.to_string()),
         attachments: Vec::new(),
         tally: None,
+        asking: None,
         offset: Some(name(number)),
     })
 }
