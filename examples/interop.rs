@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::Listener;
 use ringhall::{
-    Ack, Binary, Config, Data, DisconnectReason, Namespace, Payload, Server, Socket, State,
+    Ack, Binary, Config, Data, DisconnectReason, Namespace, Parser, Payload, Server, Socket, State,
 };
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Serialize, Serializer};
@@ -306,7 +306,7 @@ enum Port {
     AxumBehindBuffers,
 }
 
-/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--port ringhall|axum|buffers`.
+/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--parser msgpack`, `--port ringhall|axum|buffers`.
 fn options() -> Result<Options, Box<dyn Error>> {
     let mut options = Options::default();
     let config = &mut options.config;
@@ -324,6 +324,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             ("--cores", _) => config.cores = value.parse()?,
             ("--ping-interval", _) => config.ping_interval = Duration::from_millis(value.parse()?),
             ("--ping-timeout", _) => config.ping_timeout = Duration::from_millis(value.parse()?),
+            ("--parser", "msgpack") => config.parser = Parser::MsgPack,
             ("--port", "ringhall") => options.port = Port::Ringhall,
             ("--port", "axum") => options.port = Port::Axum,
             ("--port", "buffers") => options.port = Port::AxumBehindBuffers,

@@ -25,17 +25,19 @@ pub use server::Tls;
 #[cfg(feature = "testing")]
 pub use server::testing;
 pub use server::{
-    Ack, AckError, AckFuture, Auth, Binary, Broadcast, Builder, CloseFrame, CloseHandler, Config,
-    ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters, Data, DecodeError,
-    DisconnectContext, DisconnectHandler, DisconnectReason, EmitError, EncodeError, Ending,
-    EngineRoute, EngineSocket, EventContext, EventHandler, EventName, ExtractError, Forbidden,
-    FromConnect, FromDisconnect, FromEvent, HandlerError, Handshake, HandshakeDetails, IntoReply,
-    JoinError, Message, MessageHandler, Namespace, NamespaceHandle, OpenHandler, Origin,
-    OwnedMessage, Payload, Priority, Receivers, Recoveries, Recovery, SameSite, Server, Session,
-    Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
-    WithTimeout, spawn,
+    Ack, AckError, AckFuture, Answers, Auth, Binary, Broadcast, BroadcastAcks, Builder, CloseFrame,
+    CloseHandler, Config, ConnectContext, ConnectHandler, ConnectionError, Cookie, Cors, Counters,
+    Data, DecodeError, DisconnectContext, DisconnectHandler, DisconnectReason, EmitError,
+    EncodeError, Ending, EngineRoute, EngineSocket, EventContext, EventHandler, EventName,
+    ExtractError, FetchSockets, Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError,
+    Handshake, HandshakeDetails, IntoReply, IntoRooms, JoinError, Message, MessageHandler,
+    Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload, Priority, Receivers,
+    Recoveries, Recovery, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server,
+    Session, Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast,
+    WebSocketRoute, WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
+pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

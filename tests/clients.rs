@@ -53,6 +53,21 @@ const MODES: [Mode; 12] = [
     mode("websocket", true, "4"),
 ];
 
+/// The official client with `socket.io-msgpack-parser`: each transport on one core and on several.
+#[test]
+fn msgpack() {
+    for transports in ["polling,websocket", "polling", "websocket"] {
+        for cores in ["1", "4"] {
+            let set = [
+                ("RINGHALL_PARSER", "msgpack"),
+                ("RINGHALL_TRANSPORTS", transports),
+                ("RINGHALL_CORES", cores),
+            ];
+            node_suite_with("features", &set);
+        }
+    }
+}
+
 /// The modes in which our own script is tried, too.
 const OWN_MODES: [Mode; 3] = [
     mode("polling,websocket", false, "2"),
@@ -242,7 +257,14 @@ fn example(name: &str) -> PathBuf {
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     // The programs and clients under test, whatever the surroundings ask for.
-    for setting in ["REFERENCE", "CLIENT", "TRANSPORTS", "BASE64", "CORES"] {
+    for setting in [
+        "REFERENCE",
+        "CLIENT",
+        "TRANSPORTS",
+        "BASE64",
+        "CORES",
+        "PARSER",
+    ] {
         command.env_remove(format!("RINGHALL_{setting}"));
     }
     command

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -23,6 +24,8 @@ use crate::shard::hall::{Hall, Outgoing, SocketKey, Target};
 /// [`Server::to`](crate::Server::to) or [`Server::of`](crate::Server::of); end with [`emit`](Broadcast::emit).
 /// Without [`to`](Broadcast::to) everybody in the namespace is meant.
 ///
+/// It is a value: each of its methods but those at the end gives a new one, and it may be kept, cloned and used again.
+///
 /// What one socket or one thread emits arrives in that order at every receiver. Emitting never waits on a core; on a
 /// thread that is no core of the server it waits while a core's mailbox (4,096 entries) is full.
 ///
@@ -34,15 +37,16 @@ use crate::shard::hall::{Hall, Outgoing, SocketKey, Target};
 #[must_use = "nothing is sent until emit is called"]
 #[derive(Clone)]
 pub struct Broadcast<'a> {
-    shared: &'a Arc<Shared>,
+    pub(super) shared: &'a Arc<Shared>,
     /// Where it comes from, if that is known already.
-    hall: Option<&'a Hall>,
-    namespace: &'a Arc<str>,
+    pub(super) hall: Option<&'a Hall>,
+    pub(super) namespace: &'a Arc<str>,
     to: SmallVec<[&'a str; 4]>,
     except: SmallVec<[&'a str; 4]>,
     not: Option<SocketKey>,
     volatile: bool,
     local: bool,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl<'a> Broadcast<'a> {
@@ -71,6 +75,7 @@ impl<'a> Broadcast<'a> {
             not: None,
             volatile: false,
             local: false,
+            timeout: None,
         }
     }
 
@@ -134,6 +139,19 @@ impl<'a> Broadcast<'a> {
         self
     }
 
+    /// Whether the message may be compressed (it may, where nothing is said). As long as nothing is compressed on WebSockets, and HTTP answers
+    /// are by their size alone ([`Config::http_compression`](crate::Config::http_compression)), this changes nothing.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.to("lobby").compress(false).emit("picture", ringhall::Binary::from(vec![1, 2, 3]));
+    /// # }
+    /// ```
+    pub fn compress(self, compress: bool) -> Self {
+        let _ = compress;
+        self
+    }
+
     /// Emits an event with its arguments: a tuple is the list of arguments, any other value the only one.
     ///
     /// A value that cannot be encoded is logged and not sent; [`try_emit`](Broadcast::try_emit) returns the error instead.
@@ -174,9 +192,14 @@ impl<'a> Broadcast<'a> {
     /// }
     /// ```
     pub fn emit_raw(&self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(self.form(), self.namespace, event, payload, |message| {
-            self.send(message)
-        });
+        let sent = emit::with_payload(
+            self.form(),
+            self.namespace,
+            event,
+            None,
+            payload,
+            |message| self.send(message),
+        );
         emit::or_log(event, sent);
     }
 
@@ -190,9 +213,14 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn emit_raw_counted(&self, event: &str, payload: &Payload) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_payload(self.form(), self.namespace, event, payload, |message| {
-            count = self.send_counted(message, true)
-        });
+        let sent = emit::with_payload(
+            self.form(),
+            self.namespace,
+            event,
+            None,
+            payload,
+            |message| count = self.send_counted(message, true),
+        );
         emit::or_log(event, sent);
         count
     }
@@ -252,7 +280,7 @@ impl<'a> Broadcast<'a> {
         }
     }
 
-    fn target(&self) -> Target<'_> {
+    pub(super) fn target(&self) -> Target<'_> {
         Target {
             scope: self.namespace,
             to: &self.to,
@@ -263,7 +291,7 @@ impl<'a> Broadcast<'a> {
     }
 
     /// The other servers of the cluster, if they are meant, too.
-    fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+    pub(super) fn elsewhere(&self) -> Option<&dyn Elsewhere> {
         self.shared.elsewhere().filter(|_| !self.local)
     }
 }

@@ -1,5 +1,6 @@
 //! How a server is described before it runs.
 
+mod listening;
 mod over_http;
 
 use std::path::PathBuf;

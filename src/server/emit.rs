@@ -107,6 +107,7 @@ pub(crate) fn with_payload(
     form: impl Into<Form>,
     namespace: &str,
     event: &str,
+    ack: Option<u64>,
     payload: &Payload,
     act: impl FnOnce(Outgoing<'_>),
 ) -> Result<(), EmitError> {
@@ -117,7 +118,7 @@ pub(crate) fn with_payload(
     let head = Head {
         kind: PacketType::Event,
         namespace,
-        id: None,
+        id: ack,
     };
     let attachments = payload.attachments();
     with_packet(form.into(), head, Some(event), list, attachments, act)

@@ -178,6 +178,11 @@ impl<'a> EventContext<'a> {
         self.socket.states().find()
     }
 
+    /// The id of the event, if an answer is expected, and nobody has taken the right to it. It is taken now.
+    pub(super) fn take_ack_id(&self) -> Option<u64> {
+        self.ack_id.take()
+    }
+
     pub(super) fn args(&self) -> &Args<'a> {
         &self.args
     }

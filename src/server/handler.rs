@@ -24,6 +24,7 @@ use super::extract::{
     ConnectContext, DisconnectContext, EventContext, ExtractError, FromConnect, FromDisconnect,
     FromEvent,
 };
+use super::listeners::EventErrorKind;
 use super::reply::{Ack, HandlerError, IntoReply};
 use super::socket::Socket;
 
@@ -173,8 +174,8 @@ impl<F, H: Deref<Target = F> + Clone + 'static> Handle<F> for H {}
 pub(super) struct OnCore<F>(Rc<Arc<F>>);
 
 impl<F> OnCore<F> {
-    pub(super) fn new(handler: &Arc<F>) -> Self {
-        Self(Rc::new(handler.clone()))
+    pub(super) fn new(handler: Arc<F>) -> Self {
+        Self(Rc::new(handler))
     }
 }
 
@@ -282,9 +283,9 @@ where
         };
         let ack = ack_for::<F::Output>(context);
         let (handler, socket) = (handler.clone(), context.socket().clone());
-        // The name is wanted for the log alone, so it is copied only if there is one to write.
-        let event =
-            log::log_enabled!(log::Level::Debug).then(|| loggable(context.event()).to_owned());
+        // The name is wanted for errors alone, so it is copied only if somebody is told of them.
+        let told = log::log_enabled!(log::Level::Debug) || socket.hears_errors();
+        let event = told.then(|| context.event().to_owned());
         start(async move {
             let output = handler.call_async(parameters).await;
             report(
@@ -411,6 +412,7 @@ fn reject(socket: &Socket, event: &str, error: &ExtractError) {
         one_line(error)
     );
     socket.count(Count::Rejected);
+    socket.raise(event, EventErrorKind::Rejected, error);
 }
 
 /// Runs a connect handler. Where it cannot run, the socket stays: other handlers may listen to it.
@@ -423,14 +425,24 @@ pub(crate) fn connect(handler: &LocalConnectHandler, context: &ConnectContext<'_
 
 fn report(result: Result<(), HandlerError>, socket: &Socket, event: &str) {
     if let Err(error) = result {
-        log::debug!(
-            "{}: the handler of {:?} failed: {}",
-            socket.namespace(),
-            loggable(event),
-            one_line(&error)
-        );
         socket.count(Count::Failed);
+        tell(socket, event, EventErrorKind::Failed, &error);
     }
+}
+
+/// Tells the log, and whoever listens to errors.
+pub(crate) fn tell(socket: &Socket, event: &str, kind: EventErrorKind, error: &HandlerError) {
+    let what = match kind {
+        EventErrorKind::Refused => "a middleware refused",
+        _ => "a handler failed at",
+    };
+    log::debug!(
+        "{}: {what} {:?}: {}",
+        socket.namespace(),
+        loggable(event),
+        one_line(error)
+    );
+    socket.raise(event, kind, error);
 }
 
 /// The error as text that cannot pass for another line of the log: what the peer sent may be quoted in it.
@@ -481,7 +493,7 @@ macro_rules! erase {
         pub(crate) fn $shared<M, F: $trait<M> + Send + Sync>(handler: F) -> $shared_type {
             let handler = Arc::new(handler);
             Arc::new(move || {
-                let handler = OnCore::new(&handler);
+                let handler = OnCore::new(handler.clone());
                 Rc::new(move |context| F::handle(&handler, context))
             })
         }

@@ -8,7 +8,7 @@ mod operations;
 mod plain;
 mod recovery;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use line::Line;
 
 use super::counters::{CoreCounters, Count};
 use super::http;
+use super::listeners::{EventErrorKind, Listener};
 use super::namespace::Table;
 use super::route::Routes;
 use super::shared::Shared;
@@ -46,6 +47,7 @@ pub(crate) struct Local {
     lines: RefCell<HashMap<SocketKey, Line>>,
     /// What clients asked for and is not decided, or not carried out.
     asked: RefCell<Asked>,
+    listeners: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
     counters: Arc<CoreCounters>,
@@ -80,6 +82,7 @@ impl Local {
             seats: RefCell::default(),
             lines: RefCell::default(),
             asked: RefCell::default(),
+            listeners: Cell::new(0),
             tables,
             this: this.clone(),
         });
@@ -138,6 +141,13 @@ impl Local {
     /// Ids are unique on the server, so they are within a namespace's sockets here (Socket.IO protocol: unique per sender).
     pub(crate) fn next_ack(&self) -> u64 {
         self.shared.next_packet_id(self.hall.core())
+    }
+
+    /// A name for a handler that is attached to a socket.
+    pub(crate) fn next_listener(&self) -> Listener {
+        let number = self.listeners.get();
+        self.listeners.set(number + 1);
+        Listener::new(self.hall.core(), number)
     }
 
     // ---- seats ----
@@ -250,6 +260,12 @@ impl Application for Rc<Local> {
         {
             // Answers that nobody waits for are ignored (Socket.IO protocol: late and double ones).
             self.hall.answered(socket, id, args, attachments);
+        }
+    }
+
+    fn violated(&self, socket: SocketKey, rule: &str) {
+        if let Some(socket) = self.socket(socket) {
+            socket.raise("", EventErrorKind::Protocol, &rule);
         }
     }
 

@@ -241,7 +241,7 @@ pub(crate) fn shared_middleware<M, F: Middleware<M> + Send + Sync>(
 ) -> SharedMiddleware {
     let middleware = Arc::new(middleware);
     Arc::new(move || {
-        let middleware = OnCore::new(&middleware);
+        let middleware = OnCore::new(middleware.clone());
         Rc::new(move |context| F::decide(&middleware, context))
     })
 }

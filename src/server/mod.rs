@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 mod arguments;
+mod asking;
 mod binary;
 mod broadcast;
 mod builder;
@@ -14,6 +15,7 @@ mod counters;
 mod details;
 mod emit;
 mod engine;
+mod everyone;
 mod extract;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -21,12 +23,13 @@ mod handler;
 mod http;
 #[cfg(feature = "tower")]
 mod inside;
+mod listeners;
 mod local;
 mod middleware;
 mod namespace;
-#[allow(dead_code, reason = "what is built on it comes next")]
 mod operators;
 mod recovery;
+mod remote;
 mod reply;
 mod route;
 mod shape;
@@ -49,6 +52,7 @@ mod tls;
 mod websocket;
 
 pub use arguments::{DecodeError, EncodeError};
+pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
@@ -65,9 +69,11 @@ pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
 #[cfg(feature = "tower")]
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
+pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::Namespace;
 pub use recovery::{Recoveries, Recovery};
+pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
@@ -227,7 +233,16 @@ impl Server {
         self.everyone().local()
     }
 
-    fn everyone(&self) -> Broadcast<'_> {
+    /// Everybody in the main namespace.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// let everyone = server.everyone().except("muted");
+    /// everyone.emit("news", "dinner");
+    /// everyone.emit("news", "dessert");
+    /// # }
+    /// ```
+    pub fn everyone(&self) -> Broadcast<'_> {
         Broadcast::from_handle(&self.shared, &self.shared.root)
     }
 

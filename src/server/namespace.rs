@@ -9,6 +9,7 @@ use super::handler::{
     LocalEventHandler, SharedConnectHandler, SharedDisconnectHandler, SharedEventHandler,
     shared_connect, shared_disconnect, shared_event,
 };
+use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
@@ -20,6 +21,7 @@ pub(crate) struct SharedTable {
     fallback: Vec<SharedEventHandler>,
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
+    pub(crate) listeners: SharedListeners,
 }
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
@@ -30,6 +32,7 @@ pub(crate) struct Table {
     pub(crate) fallback: Vec<LocalEventHandler>,
     pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
     pub(crate) disconnect: Vec<LocalDisconnectHandler>,
+    pub(crate) listeners: Listeners,
 }
 
 impl SharedTable {
@@ -46,6 +49,7 @@ impl SharedTable {
             fallback: self.fallback.iter().map(|handler| handler()).collect(),
             disconnecting: self.disconnecting.iter().map(|handler| handler()).collect(),
             disconnect: self.disconnect.iter().map(|handler| handler()).collect(),
+            listeners: self.listeners.on_this_core(),
         }
     }
 }

@@ -41,6 +41,17 @@ impl Shared {
         }
     }
 
+    /// Asks everybody in the target on this server. Gives how many times the number of those asked will be reported: once by each core.
+    #[allow(dead_code, reason = "there is no cluster yet")]
+    pub(crate) fn ask(&self, target: &Target<'_>, message: Outgoing<'_>, asking: &Asking) -> usize {
+        let wanted = Wanted {
+            count: false,
+            answers: Some(asking),
+        };
+        let is_core = thread::current().is_some_and(|hall| self.is_home_of(&hall));
+        self.deliver(target, message, wanted).cores + usize::from(is_core)
+    }
+
     /// From a thread that is no core: nobody here knows which cores have members, so each is told.
     fn deliver_to_all(
         &self,
@@ -148,3 +159,6 @@ impl Shared {
 #[derive(Default)]
 #[repr(align(64))]
 pub(crate) struct PacketIds(AtomicU64);
+
+#[cfg(test)]
+mod tests;

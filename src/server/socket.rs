@@ -1,9 +1,11 @@
 //! A client's presence in one namespace, as handlers see it.
 
 mod data;
+mod listening;
+
+pub(crate) use data::data_of;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,10 +25,6 @@ use super::broadcast::Broadcast;
 use super::counters::Count;
 use super::emit::{self, EmitError, Form};
 use super::extract::ConnectContext;
-use super::handler::{
-    DisconnectHandler, EventHandler, LocalDisconnectHandler, LocalEventHandler, local_disconnect,
-    local_event,
-};
 use super::local::Local;
 use super::namespace::Table;
 use super::state::StateMap;
@@ -38,6 +36,7 @@ use crate::shard::hall::{Outgoing, SocketKey, Standing};
 use crate::shard::recovery::Pid;
 use crate::wire::parser::Parser;
 use crate::wire::socket::PacketType;
+use crate::wire::socket::is_reserved;
 
 /// A client's presence in one namespace: what handlers are given, and what they act on.
 ///
@@ -76,26 +75,11 @@ struct Inner {
 
 #[derive(Default)]
 struct Own {
-    listening: Listening,
+    listening: listening::Listening,
     /// JSON.
     data: Option<Arc<str>>,
     session: data::Session,
     recovered: bool,
-}
-
-/// What is dropped when the socket has left.
-#[derive(Default)]
-struct Listening {
-    events: HashMap<Box<str>, Vec<OwnHandler>>,
-    disconnecting: Vec<LocalDisconnectHandler>,
-    disconnect: Vec<LocalDisconnectHandler>,
-    acks: HashMap<u64, oneshot::Sender<Payload>>,
-}
-
-#[derive(Clone)]
-struct OwnHandler {
-    call: LocalEventHandler,
-    once: bool,
 }
 
 impl Socket {
@@ -290,14 +274,7 @@ impl Socket {
     /// }
     /// ```
     pub fn emit_raw(&self, event: &str, payload: &Payload) {
-        let sent = emit::with_payload(
-            self.form(false),
-            &self.0.namespace,
-            event,
-            payload,
-            |message| _ = self.deliver(message, false),
-        );
-        emit::or_log(event, sent);
+        emit::or_log(event, self.emit_payload(event, None, payload, false));
     }
 
     /// Emits an event and waits for the client's acknowledgement. Without [`timeout`](Socket::timeout) it
@@ -448,74 +425,6 @@ impl Socket {
         self.0.local.hall().rooms_of(self.0.key)
     }
 
-    // ---- handlers of this socket alone ----
-
-    /// Handles an event of this socket. Prefer handlers of the namespace ([`Builder::on`](crate::Builder::on)):
-    /// those cost a connection nothing.
-    ///
-    /// ```
-    /// use ringhall::{Data, Socket};
-    /// # fn f(socket: &Socket) {
-    /// socket.on("ping", |Data(n): Data<u32>| n + 1);
-    /// # }
-    /// ```
-    pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) {
-        self.add(event, local_event(handler), false);
-    }
-
-    /// Handles the next such event, and no further one.
-    ///
-    /// ```
-    /// # fn f(socket: &ringhall::Socket) {
-    /// socket.once("ready", || println!("ready"));
-    /// # }
-    /// ```
-    pub fn once<M>(&self, event: &str, handler: impl EventHandler<M>) {
-        self.add(event, local_event(handler), true);
-    }
-
-    /// Removes all handlers of this socket for an event. Handlers of the namespace stay.
-    ///
-    /// ```
-    /// # fn f(socket: &ringhall::Socket) {
-    /// socket.off("ping");
-    /// # }
-    /// ```
-    pub fn off(&self, event: &str) {
-        // Taken out first: what a closure's drop does must find nothing borrowed.
-        let removed = self
-            .0
-            .own
-            .borrow_mut()
-            .as_mut()
-            .and_then(|own| own.listening.events.remove(event));
-        drop(removed);
-    }
-
-    /// Runs when the socket is about to leave the namespace: its rooms are still there.
-    ///
-    /// ```
-    /// use ringhall::Socket;
-    /// # fn f(socket: &Socket) {
-    /// socket.on_disconnecting(|socket: Socket| println!("leaves {:?}", socket.rooms()));
-    /// # }
-    /// ```
-    pub fn on_disconnecting<M>(&self, handler: impl DisconnectHandler<M>) {
-        self.listen(|own| own.disconnecting.push(local_disconnect(handler)));
-    }
-
-    /// Runs when the socket has left the namespace.
-    ///
-    /// ```
-    /// use ringhall::{DisconnectReason, Socket};
-    /// # fn f(socket: &Socket) {
-    /// socket.on_disconnect(|socket: Socket, reason: DisconnectReason| println!("{} left: {reason}", socket.id()));
-    /// # }
-    /// ```
-    pub fn on_disconnect<M>(&self, handler: impl DisconnectHandler<M>) {
-        self.listen(|own| own.disconnect.push(local_disconnect(handler)));
-    }
-
     /// Disconnects from the namespace; with `close`, from all namespaces, and closes the connection. What was emitted
     /// before is still sent. The client sees "io server disconnect" and does not reconnect by itself. In a middleware, where the socket
     /// is not connected yet, this does nothing: refuse it instead.
@@ -628,50 +537,6 @@ impl Socket {
         }
     }
 
-    /// The handlers of this socket for an event; those for once are taken out.
-    pub(crate) fn own_handlers(&self, event: &str) -> Vec<LocalEventHandler> {
-        let mut own = self.0.own.borrow_mut();
-        let Some(handlers) = own
-            .as_mut()
-            .and_then(|own| own.listening.events.get_mut(event))
-        else {
-            return Vec::new();
-        };
-        let found = handlers
-            .iter()
-            .map(|handler| handler.call.clone())
-            .collect();
-        handlers.retain(|handler| !handler.once);
-        found
-    }
-
-    pub(crate) fn own_disconnecting(&self) -> Vec<LocalDisconnectHandler> {
-        self.0
-            .own
-            .borrow()
-            .as_ref()
-            .map(|own| own.listening.disconnecting.clone())
-            .unwrap_or_default()
-    }
-
-    pub(crate) fn own_disconnect(&self) -> Vec<LocalDisconnectHandler> {
-        self.0
-            .own
-            .borrow()
-            .as_ref()
-            .map(|own| own.listening.disconnect.clone())
-            .unwrap_or_default()
-    }
-
-    /// Drops handlers and pending acknowledgements: closures may hold the socket, which would keep it alive for ever.
-    pub(crate) fn forget(&self) {
-        // Taken out first: what a closure's drop does must find nothing borrowed.
-        let mut own = self.0.own.borrow_mut();
-        let listening = own.as_mut().map(|own| std::mem::take(&mut own.listening));
-        drop(own);
-        drop(listening);
-    }
-
     /// The client answered. `false`: this socket alone was asked nothing under this id.
     pub(crate) fn answered(&self, id: u64, args: &[u8], attachments: &[Bytes]) -> bool {
         let waiting = self
@@ -691,21 +556,6 @@ impl Socket {
             let _ = waiting.send(payload);
         }
         true
-    }
-
-    /// Not for a socket that is gone: nobody would clear its table any more, and a closure that holds the socket would keep both for ever.
-    fn listen(&self, change: impl FnOnce(&mut Listening)) {
-        if self.0.local.hall().is_seated(self.0.key) {
-            change(&mut self.0.own.borrow_mut().get_or_insert_default().listening);
-        }
-    }
-
-    fn add(&self, event: &str, handler: LocalEventHandler, once: bool) {
-        let handler = OwnHandler {
-            call: handler,
-            once,
-        };
-        self.listen(|own| own.events.entry(event.into()).or_default().push(handler));
     }
 
     fn parser(&self) -> Parser {
@@ -735,12 +585,35 @@ impl Socket {
         args: &T,
         volatile: bool,
     ) -> Result<(), EmitError> {
+        if self.is_watched() {
+            return self.emit_payload(event, ack, &Payload::encode(args)?, volatile);
+        }
         emit::with_event(
             self.form(volatile || ack.is_some()),
             &self.0.namespace,
             event,
             ack,
             args,
+            |message| _ = self.deliver(message, volatile),
+        )
+    }
+
+    fn emit_payload(
+        &self,
+        event: &str,
+        ack: Option<u64>,
+        payload: &Payload,
+        volatile: bool,
+    ) -> Result<(), EmitError> {
+        if self.is_watched() && self.is_connected() && !is_reserved(event) {
+            self.tell_outgoing(event, payload);
+        }
+        emit::with_payload(
+            self.form(volatile || ack.is_some()),
+            &self.0.namespace,
+            event,
+            ack,
+            payload,
             |message| _ = self.deliver(message, volatile),
         )
     }

@@ -135,6 +135,8 @@ pub(crate) trait Application: Clone + Unpin + 'static {
     fn returned(&self, socket: SocketKey, refused: Option<recovery::Refusal>);
     fn event(&self, socket: SocketKey, event: Event<'_>);
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]);
+    /// The client broke Socket.IO's protocol, and its session ends next.
+    fn violated(&self, socket: SocketKey, rule: &str);
     /// Runs the user's handlers around vacating the seat. A key that is vacated already is ignored.
     fn disconnected(&self, socket: SocketKey, reason: DisconnectReason);
 }

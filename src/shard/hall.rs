@@ -3,13 +3,10 @@
 //! Handlers run while their connection is borrowed by the shard, so they never touch a connection. They act on the
 //! hall: marks, memberships, mail, commands. The shard carries all of it out at the end of the turn.
 
-#[allow(dead_code, reason = "what is built on it comes next")]
 pub(crate) mod asking;
-#[allow(dead_code, reason = "what is built on it comes next")]
 pub(crate) mod broadcast;
 pub(crate) mod fence;
 pub(crate) mod memory;
-#[allow(dead_code, reason = "what is built on it comes next")]
 pub(crate) mod operation;
 mod recovering;
 mod seating;

@@ -23,7 +23,7 @@ pub enum Parser {
     /// Clients are opened with `io({ parser: require("socket.io-msgpack-parser") })`. A text message ends a client's session.
     ///
     /// Handlers notice nothing: they see what they would see with JSON. So a `Date` comes as its ISO text, `undefined` as `null` in a list
-    /// and not at all in an object, infinite numbers as `null`, keys as strings; and of a string's broken surrogates U+FFFD is left.
+    /// and not at all in an object, infinite numbers as `null`, keys as strings; and half a surrogate pair does not survive.
     /// An extension of another type is the list of its type and its bytes. A client that sends an object `{_placeholder: true, num: 0}` beside
     /// binary values means the first of them.
     ///

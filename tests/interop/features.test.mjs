@@ -3,8 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
+import msgpack from 'socket.io-msgpack-parser';
 import {
-  bytes, call, Clients, collect, connected, cores, eventually, isReference, needsWebSocket, next, startServer, transports, webSocketOf,
+  bytes, call, Clients, collect, connected, cores, eventually, isPacked, isReference, needsWebSocket, next, startServer, transports, webSocketOf,
 } from './harness.mjs';
 
 let server;
@@ -242,6 +243,7 @@ describe('namespaces', () => {
 // Each way to part: what the client hears, and what the server's handlers hear (spec: disconnecting still has the
 // rooms, disconnect has none).
 describe('reasons', () => {
+  const packed = (packet) => new msgpack.Encoder().encode(packet)[0];
   const send = (...packets) => (socket) => packets.forEach((packet) => socket.io.engine.send(packet));
   const partings = [
     ['client: socket.disconnect()', (socket) => socket.disconnect(),
@@ -257,22 +259,38 @@ describe('reasons', () => {
       if (!needsWebSocket) await webSocketOf(socket);
       socket.emit('echo', 'x'.repeat(2 * 1024 * 1024));
     }, needsWebSocket ? 'transport close' : 'transport error', ['transport close', 'transport error']],
-    ['a Socket.IO packet that is none', send('2{"no":"array"}'),
+    ['a Socket.IO packet that is none', send(isPacked ? packed({ type: 2, data: {}, nsp: '/' }) : '2{"no":"array"}'),
       'forced close', ['transport close']],
+    ['bytes that are no packet', send(bytes(3)),
+      'forced close', ['transport close']],
+    ['CONNECT twice', send(isPacked ? packed({ type: 0, nsp: '/' }) : '0'),
+      'forced close', ['transport close']],
+    ['an event before its CONNECT', send(isPacked ? packed({ type: 2, data: ['echo'], nsp: '/other' }) : '2/other,["echo"]'),
+      'forced close', ['transport close']],
+  ];
+  const ofMsgPack = [
+    ['a text message', send('2["echo"]'),
+      'forced close', ['transport close']],
+    ['a packet with something behind it', send(Buffer.concat([packed({ type: 2, data: ['echo'], nsp: '/' }), bytes(1)])),
+      'forced close', ['transport close']],
+  ];
+  // What Node's server does with it is an accident of its emitter, or nothing: there is no limit.
+  const ofOurs = [
+    ['a reserved event name', send(packed({ type: 2, data: ['disconnect'], nsp: '/' })),
+      'forced close', ['transport close']],
+    ['eleven attachments', (socket) => socket.emit('echo', Array.from({ length: 11 }, () => bytes(1))),
+      'forced close', ['transport close']],
+  ];
+  const ofDefault = [
     ['a reserved event name', send('2["disconnect"]'),
-      'forced close', ['transport close']],
-    ['an attachment that was not announced', send(bytes(3)),
       'forced close', ['transport close']],
     ['text where an attachment is due', send('51-["echo",{"_placeholder":true,"num":0}]', '2["echo"]'),
       'forced close', ['transport close']],
     ['eleven attachments', (socket) => socket.emit('echo', Array.from({ length: 11 }, () => bytes(1))),
       // Over polling the rest may be on its way in a POST, which is refused.
       'forced close', transports.includes('polling') ? ['transport close', 'transport error'] : ['transport close']],
-    ['CONNECT twice', send('0'),
-      'forced close', ['transport close']],
-    ['an event before its CONNECT', send('2/other,["echo"]'),
-      'forced close', ['transport close']],
   ];
+  partings.push(...(isPacked ? [...ofMsgPack, ...(isReference ? [] : ofOurs)] : ofDefault));
   // What is done to the websocket itself.
   const breaks = [
     ['a close frame', (ws) => ws.close(1000),
@@ -372,3 +390,32 @@ describe('heartbeat', () => {
     }
   });
 });
+
+// Handlers see JSON, whatever the parser: what JSON has not comes back as what JSON makes of it.
+if (isPacked && !isReference) {
+  describe('msgpack', () => {
+    test('values that JSON has not', async () => {
+      const socket = await clients.connect();
+      const at = new Date('2024-02-29T12:00:00.123Z');
+      const answer = next(socket, 'echo');
+      socket.emit('echo', at, undefined, { a: undefined, b: [undefined, NaN, -Infinity] }, new Uint8Array([1, 2]), 2 ** 53, -0.5);
+      const [date, nothing, object, view, large, half] = await answer;
+      assert.equal(date, at.toISOString());
+      assert.equal(nothing, null);
+      assert.deepEqual(object, { b: [null, null, null] });
+      assert.ok(view.equals(Buffer.from([1, 2])));
+      assert.deepEqual([large, half], [2 ** 53, -0.5]);
+    });
+
+    test('a packet is one message, binary values and all', async () => {
+      const socket = await clients.connect();
+      const packets = [];
+      socket.io.engine.on('packet', ({ type, data }) => { if (type === 'message') packets.push(data); });
+      const [back] = await new Promise((resolve) => {
+        socket.emit('echo-ack', { parts: [bytes(3), bytes(70_000)] }, (...answer) => resolve(answer));
+      });
+      assert.ok(back.parts[1].equals(bytes(70_000)));
+      assert.equal(packets.length, 1);
+    });
+  });
+}

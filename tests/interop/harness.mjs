@@ -10,6 +10,7 @@
 //   RINGHALL_CLIENT=own   our own script (src/client/dist), in the place of the official client
 //   RINGHALL_TRANSPORTS   what the clients may use: "polling", "polling,websocket" (default: "websocket")
 //   RINGHALL_BASE64=1     they take no binary frames (`forceBase64`)
+//   RINGHALL_PARSER       the parser of clients and of the example interop: "default" (default), "msgpack"
 //   RINGHALL_PORT         who listens for the example interop: "ringhall" (default), "axum", "buffers" (axum with streams that it must keep)
 //   RINGHALL_CORES        the cores of the servers (default: 2; the number of CPUs where a suite does not say)
 
@@ -24,6 +25,8 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 export const repository = path.resolve(here, '../..');
 export const isReference = Boolean(process.env.RINGHALL_REFERENCE);
 export const isOwn = process.env.RINGHALL_CLIENT === 'own';
+export const isPacked = process.env.RINGHALL_PARSER === 'msgpack';
+const parser = isPacked ? (await import('socket.io-msgpack-parser')).default : undefined;
 const forceBase64 = Boolean(process.env.RINGHALL_BASE64);
 export const transports = (process.env.RINGHALL_TRANSPORTS ?? 'websocket').split(',');
 
@@ -145,7 +148,8 @@ export async function startServer(name, { first = [], args = [], port = 0, schem
   const [file, ...fixed] = program(name);
   const onCores = process.env.RINGHALL_CORES && !args.includes('--cores') ? ['--cores', `${cores}`] : [];
   const inside = process.env.RINGHALL_PORT && name === 'interop' ? ['--port', process.env.RINGHALL_PORT] : [];
-  const child = spawn(file, [...fixed, ...first, '--listen', `${scheme}127.0.0.1:${port}`, ...args, ...onCores, ...inside], {
+  const parsing = isPacked && name === 'interop' ? ['--parser', 'msgpack'] : [];
+  const child = spawn(file, [...fixed, ...first, '--listen', `${scheme}127.0.0.1:${port}`, ...args, ...onCores, ...inside, ...parsing], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -180,7 +184,7 @@ export class Clients {
   /** A socket on a connection of its own, not yet connected. */
   open(namespace = '/', options = {}) {
     const socket = io(this.server.url + namespace, {
-      transports, forceBase64, forceNew: true, reconnection: false, ...options,
+      transports, forceBase64, parser, forceNew: true, reconnection: false, ...options,
     });
     this.#sockets.push(socket);
     return socket;
@@ -196,7 +200,7 @@ export class Clients {
 
   /** One connection for several namespaces: `manager.socket("/chat")`. */
   manager(options = {}) {
-    const manager = new Manager(this.server.url, { transports, forceBase64, reconnection: false, ...options });
+    const manager = new Manager(this.server.url, { transports, forceBase64, parser, reconnection: false, ...options });
     this.#sockets.push({ disconnect: () => manager._close() });
     return manager;
   }

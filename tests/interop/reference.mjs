@@ -8,6 +8,7 @@ import http from 'node:http';
 import { parseArgs } from 'node:util';
 import * as engine from 'engine.io';
 import { Server } from 'socket.io';
+import msgpack from 'socket.io-msgpack-parser';
 import { WebSocketServer } from 'ws';
 
 const { values: options } = parseArgs({
@@ -19,6 +20,7 @@ const { values: options } = parseArgs({
     'ping-interval': { type: 'string', default: '25000' },
     'ping-timeout': { type: 'string', default: '20000' },
     'allow-eio3': { type: 'boolean', default: false },
+    parser: { type: 'string', default: 'default' },
   },
 });
 
@@ -34,7 +36,7 @@ const sessions = {
   pingTimeout: Number(options['ping-timeout']),
   allowEIO3: options['allow-eio3'],
 };
-const io = new Server(web, sessions);
+const io = new Server(web, { ...sessions, ...(options.parser === 'msgpack' && { parser: msgpack }) });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));

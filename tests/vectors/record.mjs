@@ -1,4 +1,4 @@
-// Writes the vectors that the tests of src/wire compare with: what cors, cookie and engine.io-parser 2 really do.
+// Writes the vectors that the tests of src/wire compare with: what cors, cookie, engine.io-parser 2 and socket.io-msgpack-parser really do.
 // `npm ci && npm run record`; the output belongs into the repository.
 
 import { createRequire } from "node:module";
@@ -178,3 +178,92 @@ const recordCookie = ([options, value]) => {
   }
 };
 write("cookie", cookies.map(recordCookie));
+
+// ---- socket.io-msgpack-parser 3 (notepack.io 2). What is sent, byte for byte, and what is read in it: the JSON and the binary values.
+const msgpack = require("socket.io-msgpack-parser");
+const browserEncode = require("notepack.io/browser/encode");
+const encoder = new msgpack.Encoder();
+const placed = (data) => {
+  const attachments = [];
+  const place = (value) => {
+    if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+      const bytes = value instanceof ArrayBuffer ? value : value.buffer;
+      attachments.push(hex(Buffer.isBuffer(value) ? value : new Uint8Array(bytes)));
+      return { _placeholder: true, num: attachments.length - 1 };
+    }
+    if (value instanceof Date || typeof value !== "object" || value === null) return value;
+    if (Array.isArray(value)) return value.map(place);
+    return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, place(member)]));
+  };
+  return { json: data === undefined ? null : JSON.stringify(place(data)), attachments };
+};
+// `exact`: it is what we write, too. The rest has another order of keys, or values that JSON has not.
+const recordPacked = (packet, exact = true, encode = (one) => encoder.encode(one)[0]) => {
+  const { type, nsp, id = null, data } = packet;
+  return { packet: { type, nsp, id, ...placed(data) }, exact, encoded: hex(encode(packet)) };
+};
+const event = (...data) => ({ type: 2, data: ["e", ...data], nsp: "/" });
+const bytes = (length) => Buffer.from(many.concat(many).slice(0, length));
+const list = (length) => Array.from({ length }, (_, at) => at % 7);
+const object = (length) => Object.fromEntries(list(length).map((value, at) => [`k${at}`, value]));
+const integers = [0, 1, 127, 128, 255, 256, 65_535, 65_536, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53];
+const packed = [
+  [{ type: 0, nsp: "/" }],
+  [{ type: 0, data: { token: "abc" }, nsp: "/chat" }],
+  [{ type: 0, data: { sid: "wZX3oN0bSVIhsaknAAAI" }, nsp: "/" }],
+  [{ type: 1, nsp: "/admin?a=b,c" }],
+  [{ type: 4, data: { message: "Invalid namespace" }, nsp: "/nope" }],
+  [{ type: 4, data: "no", nsp: "/" }],
+  [{ type: 3, data: [], nsp: "/", id: 0 }],
+  [{ type: 3, data: [1, "a", null], nsp: "/x", id: 2 ** 53 - 1 }],
+  [{ type: 2, data: ["ask", 1], nsp: "/", id: 300 }],
+  [event()],
+  [event(...integers)],
+  [event(...integers.map((number) => -number))],
+  [event(-0x20, -0x21, -0x80, -0x81, -0x8000, -0x8001, -0x80000000, -0x80000001)],
+  [event(0.5, -0.5, 1e-7, 1.5e-300, 0.1, -2.2250738585072014e-308, 5e-324)],
+  [event(true, false, null, [], {}, [[]], { a: {} })],
+  [event("", "é", "€", "😀", "\u0000\u001f\"\\/\n\u007f", "a".repeat(31), "a".repeat(32), "é".repeat(16), "x".repeat(255), "x".repeat(256))],
+  [event(list(15), list(16), list(40), object(15), object(16), object(40))],
+  [event(Buffer.from([1, 2, 3]), { deep: [Buffer.alloc(0)] }, bytes(255), bytes(256))],
+  [{ type: 3, data: [{ part: Buffer.from("abc") }], nsp: "/", id: 7 }],
+  [event({ _placeholder: true, num: 0 })],
+  [event({ _placeholder: true, num: 0, more: 1 }, { _placeholder: false, num: 0 }, { num: 0 }, Buffer.from("x"))],
+  [event(1, [2, { "é": "€" }]), true, browserEncode],
+  [event(new Uint8Array([1, 2, 3]).buffer), true, browserEncode],
+  // As clients send them.
+  [{ type: 0, data: undefined, options: { compress: true }, nsp: "/" }, false],
+  [{ type: 2, data: ["e", 1], options: { compress: true }, id: 1, nsp: "/" }, false],
+  [{ id: 9, type: 3, data: [2], nsp: "/chat" }, false],
+  [{ type: 2, data: ["e"], id: undefined, nsp: "/" }, false],
+  [event(undefined, [undefined, 1], { a: undefined, b: 1, c: undefined }), false],
+  [event({ a: undefined }), false],
+  [event(NaN, Infinity, -Infinity, [NaN]), false],
+  [event(-0, 2 ** 60, 2 ** 63, -(2 ** 60), -(2 ** 63)), false],
+  [event(new Date(0), new Date(1), new Date(-1), new Date("2024-02-29T23:59:59.999Z"), { at: new Date("1900-03-01") }), false],
+  [event(new Date("0000-01-01"), new Date("-000001-12-31"), new Date("+010000-01-01"), new Date(8.64e15), new Date(-8.64e15)), false],
+  [event(...[1600, 1700, 1970, 1999, 2000, 2001, 2100].flatMap((year) => [[0, 1], [1, 28], [1, 29], [2, 1], [11, 31]]
+    .map(([month, day]) => new Date(Date.UTC(year, month, day, 1, 2, 3, 4))))), false],
+  [event(new Uint8Array([1, 2, 3]), new Uint8Array(300), new Uint8Array(8)), false],
+];
+const recordRefusal = (encoded) => {
+  const decoder = new msgpack.Decoder();
+  try {
+    decoder.add(Buffer.from(encoded, "hex"));
+    return { encoded, accepted: true };
+  } catch (error) {
+    return { encoded, accepted: false, why: error.message };
+  }
+};
+const raw = (packet) => hex(encoder.encode(packet)[0]);
+const questionable = [
+  "", "80", "90", "c0", "02", "a3616263", "c1", "df00000000", "81a474797065", "83a474797065",
+  ...[-1, 5, 6, 1.5, "2", null, true].map((type) => raw({ type, data: ["e"], nsp: "/" })),
+  ...[null, 1, undefined, ["/"], Buffer.from("/")].map((nsp) => raw({ type: 2, data: ["e"], nsp })),
+  ...[null, "1", 1.5, true, []].map((id) => raw({ type: 2, data: ["e"], nsp: "/", id })),
+  ...[undefined, null, "e", 1, {}, Buffer.from("e"), new Date(0)].flatMap((data) => [0, 1, 2, 3, 4].map((type) => raw({ type, data, nsp: "/" }))),
+  ...[0, 1, 4].map((type) => raw({ type, data: ["e"], nsp: "/" })),
+  `${raw(event(1))}00`, raw(event(1)).slice(0, -2), `dd${"f".repeat(8)}`, `df${"f".repeat(8)}`,
+  "83a47479706502a3" + "6e7370a12fa464617461dd7fffffffa165",
+];
+write("msgpack", [...packed.map((one) => recordPacked(...one)), ...questionable.map(recordRefusal)]);

@@ -50,6 +50,27 @@ impl Bench {
         told(&self.client.handle_binary(&LIMITS, bytes))
     }
 
+    /// A packet of these parts in the form of the other parser.
+    fn packed(
+        &mut self,
+        kind: PacketType,
+        namespace: &str,
+        json: &str,
+        attachments: &[Bytes],
+    ) -> String {
+        let mut bytes = Vec::new();
+        let packet = msgpack::Packed {
+            kind,
+            namespace,
+            id: Some(7),
+            json: json.as_bytes(),
+            attachments,
+        };
+        msgpack::encode(&mut bytes, &packet).unwrap();
+        let mut unpacked = Unpacked::default();
+        told(&self.client.handle_packed(&LIMITS, &bytes, &mut unpacked))
+    }
+
     fn sockets(&self) -> Vec<u32> {
         self.client.sockets().collect()
     }

@@ -1,14 +1,21 @@
 //! An event on its way to its handlers.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::Local;
 use super::line::{WAITING_OVERHEAD, all, caught};
 use crate::server::arguments::Args;
 use crate::server::binary::Payload;
+use crate::server::counters::Count;
 use crate::server::extract::EventContext;
-use crate::server::handler::Outcome;
+use crate::server::handler::{self, Outcome};
+use crate::server::listeners::{EventErrorKind, LocalMiddleware, Passage, PassageFuture};
+use crate::server::reply::HandlerError;
 use crate::server::socket::Socket;
+use crate::server::task;
 use crate::shard::application::Event;
 use crate::shard::hall::SocketKey;
 
@@ -59,9 +66,18 @@ impl Local {
     }
 }
 
-/// Calls the handlers of one event: the namespace's, then the socket's own, or the namespace's fallback if there is neither.
 fn dispatch(socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) -> Outcome {
     let context = EventContext::new(socket, name, args, ack);
+    if socket.is_inspected() {
+        inspect(&context)
+    } else {
+        handle(&context)
+    }
+}
+
+/// Calls the handlers of one event: the namespace's, then the socket's own, or the namespace's fallback if there is neither.
+fn handle(context: &EventContext<'_>) -> Outcome {
+    let (socket, name) = (context.socket(), context.event());
     let table = socket.table();
     let shared = table.events.get(name).map_or(&[][..], |handlers| handlers);
     let own = socket.own_handlers(name);
@@ -69,8 +85,163 @@ fn dispatch(socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) -> Ou
         return all(table
             .fallback
             .iter()
-            .map(|handler| caught(|| handler(&context))));
+            .map(|handler| caught(|| handler(context))));
     }
-    let shared = shared.iter().map(|handler| caught(|| handler(&context)));
-    all(shared.chain(own.iter().map(|handler| caught(|| handler(&context)))))
+    let shared = shared.iter().map(|handler| caught(|| handler(context)));
+    let own = own.into_iter().map(|handler| {
+        let outcome = caught(|| handler(context));
+        // It may have been for once, and hold what panics when it is dropped.
+        task::discard(handler);
+        outcome
+    });
+    all(shared.chain(own))
+}
+
+/// As in Node: the catch-all handlers see an event first, then its middlewares are asked one after the other, then its handlers are called.
+fn inspect(context: &EventContext<'_>) -> Outcome {
+    let socket = context.socket();
+    let mut outcomes: SmallVec<[Outcome; 4]> = SmallVec::new();
+    for handler in socket.any_handlers() {
+        outcomes.push(caught(|| handler(context)));
+        task::discard(handler);
+    }
+    outcomes.push(pass(context));
+    all(outcomes.into_iter())
+}
+
+/// Asks the middlewares, and calls the handlers if all let the event pass.
+fn pass(context: &EventContext<'_>) -> Outcome {
+    let own = context.socket().own_middlewares();
+    let outcome = pass_all(context, &own);
+    task::discard(own);
+    outcome
+}
+
+fn pass_all(context: &EventContext<'_>, own: &[LocalMiddleware]) -> Outcome {
+    let socket = context.socket();
+    let shared = &socket.table().listeners.middlewares;
+    let mut middlewares = shared.iter().chain(own);
+    let mut asked = false;
+    while let Some(middleware) = middlewares.next() {
+        asked = true;
+        match ask(middleware, context) {
+            Passage::Now(Ok(())) => {}
+            Passage::Now(Err(error)) => {
+                refuse(context, &error);
+                return Outcome::Done;
+            }
+            Passage::Later(future) => {
+                let rest = middlewares.cloned().collect();
+                let Ok(event) = OwnedEvent::of(context) else {
+                    return Outcome::Done;
+                };
+                return Outcome::Pending(Box::pin(event.wait(future, rest)));
+            }
+        }
+    }
+    // A middleware may have disconnected the socket.
+    if asked && !socket.is_connected() {
+        return Outcome::Done;
+    }
+    handle(context)
+}
+
+/// A middleware that panics lets nothing pass.
+fn ask(middleware: &LocalMiddleware, context: &EventContext<'_>) -> Passage {
+    task::guard(|| middleware(context)).unwrap_or_else(|| Passage::Now(Err(panicked())))
+}
+
+fn panicked() -> HandlerError {
+    HandlerError::new("the middleware panicked")
+}
+
+fn refuse(context: &EventContext<'_>, error: &HandlerError) {
+    context.socket().count(Count::Refused);
+    handler::tell(
+        context.socket(),
+        context.event(),
+        EventErrorKind::Refused,
+        error,
+    );
+}
+
+/// An event whose middleware waits.
+struct OwnedEvent {
+    socket: Socket,
+    name: String,
+    payload: Payload,
+    ack: Option<u64>,
+}
+
+impl OwnedEvent {
+    /// With the right to answer, unless somebody has taken it.
+    fn of(context: &EventContext<'_>) -> Result<Self, crate::server::DecodeError> {
+        Ok(OwnedEvent {
+            socket: context.socket().clone(),
+            name: context.event().to_owned(),
+            payload: Payload::of(context.args())?,
+            ack: context.take_ack_id(),
+        })
+    }
+
+    fn context(&self) -> EventContext<'_> {
+        EventContext::new(&self.socket, &self.name, self.payload.as_args(), self.ack)
+    }
+
+    /// Waits for a middleware, then for those behind it, then for the handlers.
+    async fn wait(mut self, first: PassageFuture, rest: SmallVec<[LocalMiddleware; 4]>) {
+        if !self.has_passed(first).await {
+            return;
+        }
+        for middleware in &rest {
+            let (passage, ack) = {
+                let context = self.context();
+                let passage = ask(middleware, &context);
+                (passage, context.take_ack_id())
+            };
+            self.ack = ack;
+            match passage {
+                Passage::Now(Ok(())) => {}
+                Passage::Now(Err(error)) => return refuse(&self.context(), &error),
+                Passage::Later(future) => {
+                    if !self.has_passed(future).await {
+                        return;
+                    }
+                }
+            }
+        }
+        // As in Node: events to a socket that disconnected meanwhile are dropped.
+        if !self.socket.is_connected() {
+            return;
+        }
+        let outcome = handle(&self.context());
+        task::discard(rest);
+        if let Outcome::Pending(future) = outcome {
+            task::guarded(future).await;
+        }
+    }
+
+    async fn has_passed(&self, future: PassageFuture) -> bool {
+        // Pinned here, so that it is dropped within the guard below.
+        let mut future = Some(future);
+        let result = task::caught(std::future::poll_fn(|cx| match &mut future {
+            Some(waiting) => {
+                let polled = Pin::new(waiting).poll(cx);
+                if polled.is_ready() {
+                    future = None;
+                }
+                polled
+            }
+            None => std::task::Poll::Pending,
+        }))
+        .await;
+        task::discard(future);
+        match result.unwrap_or_else(|| Err(panicked())) {
+            Ok(()) => true,
+            Err(error) => {
+                refuse(&self.context(), &error);
+                false
+            }
+        }
+    }
 }

@@ -110,7 +110,7 @@ impl Local {
     }
 
     /// Runs a handler for whose end nothing waits.
-    pub(super) fn run_detached(&self, handler: impl FnOnce() -> Outcome) {
+    pub(crate) fn run_detached(&self, handler: impl FnOnce() -> Outcome) {
         if let Outcome::Pending(future) = caught(handler) {
             task::spawn_on(self.hall.clone(), future);
         }

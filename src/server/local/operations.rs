@@ -2,7 +2,7 @@
 
 use super::Local;
 use crate::server::socket::Socket;
-use crate::shard::hall::operation::{Deed, View, Whole};
+use crate::shard::hall::operation::{Deed, Handshaken, View, Whole};
 use crate::shard::hall::{Outgoing, SocketKey, Usher};
 
 impl Usher for Local {
@@ -34,9 +34,11 @@ fn view(socket: &Socket, whole: bool) -> View {
         rooms: socket.rooms(),
         whole: whole.then(|| {
             Box::new(Whole {
-                handshake: socket.handshake().clone(),
-                auth: socket.auth_json().into(),
-                data: None,
+                handshake: Handshaken::Here {
+                    handshake: socket.handshake().clone(),
+                    auth: socket.auth_json().into(),
+                },
+                data: socket.data_json(),
             })
         }),
     }

@@ -39,9 +39,6 @@ pub(super) enum Step {
     End(DisconnectReason, CloseCode),
 }
 
-/// As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
-const BROKEN: Step = Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
-
 impl<A: Application> Desk<'_, A> {
     /// A packet in its text form.
     pub(super) fn text(
@@ -102,7 +99,7 @@ impl<A: Application> Desk<'_, A> {
             Upper::Raw(_) => return self.raw(Kind::Text, text),
         };
         if self.cx.settings.parser == Parser::MsgPack {
-            return BROKEN;
+            return self.broken("a packet in another form than the server's");
         }
         let (namespace, auth) = match client.handle_text(&self.cx.settings.client, text) {
             client::Output::Connect {
@@ -202,7 +199,7 @@ impl<A: Application> Desk<'_, A> {
                 self.refuse(namespace, &json);
             }
             client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
-            client::Output::Violation(_) => return BROKEN,
+            client::Output::Violation(violation) => return self.broken(rule_of(violation)),
         }
         Step::Continue
     }
@@ -214,6 +211,14 @@ impl<A: Application> Desk<'_, A> {
             client.begin_connect(MAIN);
             self.connect(client, MAIN, b"");
         }
+    }
+
+    /// As in Node: whatever breaks the Socket.IO protocol ends the whole session, not one namespace.
+    fn broken(&self, rule: &str) -> Step {
+        for socket in self.sockets.iter().flatten() {
+            self.cx.app.violated(*socket, rule);
+        }
+        Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR)
     }
 
     fn socket(&self, index: u32) -> Option<SocketKey> {
@@ -292,6 +297,20 @@ impl<A: Application> Desk<'_, A> {
         };
         let head = frame::encode_head(opcode, true, body.len());
         self.cx.hall.write(self.key, &[&head, &body]);
+    }
+}
+
+/// What is said of a client that broke a rule.
+fn rule_of(violation: client::Violation) -> &'static str {
+    use client::Violation;
+    match violation {
+        Violation::Packet(_) => "invalid packet",
+        Violation::ConnectedTwice => "CONNECT to a namespace that it is in already",
+        Violation::NotConnected => "a packet for a namespace that it is not in",
+        Violation::ConnectError => "CONNECT_ERROR from a client",
+        Violation::AttachmentDue => "got plaintext data when reconstructing a packet",
+        Violation::UnexpectedBinary => "got binary data when not reconstructing a packet",
+        Violation::PendingBytes => "too many bytes of binary packets at once",
     }
 }
 

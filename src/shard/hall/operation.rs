@@ -41,11 +41,23 @@ pub(crate) struct View {
 /// The rest of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Whole {
-    pub(crate) handshake: Handshake,
-    /// JSON, or nothing.
-    pub(crate) auth: Box<[u8]>,
+    pub(crate) handshake: Handshaken,
     /// JSON.
-    pub(crate) data: Option<Box<str>>,
+    pub(crate) data: Option<Arc<str>>,
+}
+
+/// What is known of a handshake.
+#[derive(Clone, Debug)]
+pub(crate) enum Handshaken {
+    /// It was made with this server.
+    Here {
+        handshake: Handshake,
+        /// JSON, or nothing.
+        auth: Box<[u8]>,
+    },
+    /// Another server told of it: as an object with the names that Node has.
+    #[allow(dead_code, reason = "there is no cluster yet")]
+    Elsewhere { json: Box<str> },
 }
 
 /// A deed on its way to other cores.

@@ -177,3 +177,39 @@ fn pending_bytes_are_bounded() {
         "the limit is inclusive"
     );
 }
+
+#[test]
+fn packets_of_the_other_parser_come_whole() {
+    let mut bench = Bench::new();
+    let event = |bench: &mut Bench, namespace: &str| {
+        let json = r#"["up",{"_placeholder":true,"num":0}]"#;
+        bench.packed(
+            PacketType::Event,
+            namespace,
+            json,
+            &[Bytes::from_static(b"a")],
+        )
+    };
+    let connect = bench.packed(PacketType::Connect, "/", r#"{"a":1}"#, &[]);
+    assert_eq!(connect, r#"connect / {"a":1}"#);
+    assert!(bench.client.joined(&"/".into(), 1));
+    let heard = r#"event 1 up Some(7) [{"_placeholder":true,"num":0}] [b"a"]"#;
+    assert_eq!(event(&mut bench, "/"), heard);
+    let ack = bench.packed(PacketType::Ack, "/", "[1]", &[]);
+    assert_eq!(ack, "ack 1 7 [1] []");
+
+    // Put out, it is not heard any more, and does not know it yet.
+    bench.client.left(1);
+    assert_eq!(event(&mut bench, "/"), "nothing");
+    assert!(event(&mut bench, "/chat").contains("NotConnected"));
+    assert_eq!(event(&mut bench, "/"), "nothing", "it has ended");
+}
+
+#[test]
+fn bytes_that_are_no_packet_end_the_client() {
+    let mut bench = Bench::in_two_namespaces();
+    let mut unpacked = Unpacked::default();
+    let output = bench.client.handle_packed(&LIMITS, b"no", &mut unpacked);
+    assert_eq!(told(&output), "violation Packet(MessagePack)");
+    assert_eq!(bench.sockets(), [1, 2], "so that they can be told");
+}
