@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+pub mod guide;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
@@ -22,6 +23,7 @@ mod wire;
 pub use error::{Error, Result};
 #[cfg(feature = "tls")]
 pub use server::Tls;
+pub use server::adapter;
 #[cfg(feature = "testing")]
 pub use server::testing;
 pub use server::{
@@ -33,11 +35,14 @@ pub use server::{
     Handshake, HandshakeDetails, IntoReply, IntoRooms, JoinError, Message, MessageHandler,
     Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload, Priority, Receivers,
     Recoveries, Recovery, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server,
-    Session, Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast,
-    WebSocketRoute, WithTimeout, spawn,
+    ServerEvent, Session, Socket, SocketId, State, Transport, TryData, WebSocket,
+    WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
-pub use server::{EventError, EventErrorKind, Listener, PacketMiddleware};
+pub use server::{
+    Concurrent, EventError, EventErrorKind, Headers, Listener, PacketMiddleware, concurrent,
+};
+pub use server::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};
 #[cfg(feature = "tower")]
 pub use server::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use wire::close::CloseCode;

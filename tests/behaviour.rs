@@ -15,7 +15,8 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use ringhall::{
-    Builder, CloseCode, Config, DisconnectReason, OwnedMessage, Server, Socket, WebSocket,
+    Builder, CloseCode, Config, Data, DisconnectReason, EventContext, EventError, EventName,
+    ExtractError, FromEvent, OwnedMessage, Server, Socket, WebSocket,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -125,7 +126,7 @@ fn teller<T>() -> (Teller<T>, mpsc::Receiver<T>) {
 #[test]
 fn a_family_of_namespaces_may_panic() {
     let server = start(Server::builder().config(base()).namespaces(
-        |name| {
+        |name: &str| {
             assert!(name != "/bad", "on purpose");
             name.starts_with("/good")
         },
@@ -359,5 +360,214 @@ fn a_handler_that_panics_when_it_is_dropped_harms_nobody() {
     send_text(&mut second, r#"427["hello"]"#);
     assert_eq!(read_text(&mut second), r#"437["there"]"#);
     drop((first, second));
+    end(&server);
+}
+
+/// What was sent is handled, and the core lives.
+fn settle(client: &mut TcpStream) {
+    send_text(client, r#"429["settle"]"#);
+    loop {
+        if read_text(client).starts_with("439") {
+            return;
+        }
+    }
+}
+
+#[test]
+fn code_that_panics_is_counted_and_harms_nobody() {
+    let server = start(
+        Server::builder()
+            .config(base())
+            .on("settle", || true)
+            .on("sync", || -> () { panic!("on purpose") })
+            .on("async", async || -> () {
+                tokio::task::yield_now().await;
+                panic!("on purpose")
+            })
+            .on(
+                "beside",
+                ringhall::concurrent(async || -> () {
+                    tokio::task::yield_now().await;
+                    panic!("on purpose")
+                }),
+            )
+            .on("thrown", || -> () { std::panic::panic_any(Bomb(true)) })
+            .on("dropped", || {
+                let bomb = Bomb(true);
+                async move {
+                    tokio::task::yield_now().await;
+                    let _bomb = bomb;
+                }
+            })
+            .on("parameter", |_: Panics| {})
+            .on("answer", || Data(Panics))
+            .on("emit", |socket: Socket| socket.emit("panics", Panics))
+            .on("any", || {})
+            .on_any(|EventName(event): EventName| assert!(event != "any", "on purpose"))
+            .on("gate", || -> () {
+                unreachable!("a gate that panics is shut")
+            })
+            .on("slow gate", || -> () {
+                unreachable!("a gate that panics is shut")
+            })
+            .packet_middleware(async |EventName(event): EventName| {
+                assert!(event != "gate", "on purpose");
+                if event == "slow gate" {
+                    tokio::task::yield_now().await;
+                    panic!("on purpose");
+                }
+            })
+            .on("error", || Err::<(), _>(Panics))
+            .on("error handler", || Err::<(), _>("an error"))
+            .on_error(|_: &Socket, error: &EventError| {
+                assert!(error.event() != "error handler", "on purpose");
+            })
+            .on("outgoing", |socket: Socket| socket.emit("seen", ()))
+            .on_any_outgoing(|EventName(event): EventName| assert!(event != "seen", "on purpose"))
+            .on("once", |socket: Socket| {
+                let bomb = Bomb(true);
+                socket.once("boom", move || {
+                    let _ = &bomb;
+                });
+            })
+            .on("taken off", |socket: Socket| {
+                let bomb = Bomb(true);
+                let listener = socket.on("never", move || {
+                    let _ = &bomb;
+                });
+                socket.off_listener(listener);
+            })
+            .on("keep", |socket: Socket| {
+                // Several in one socket: a panic on top of a panic would end the process.
+                let [one, two, three, four] = [(); 4].map(|()| Bomb(true));
+                socket.on("never", move || {
+                    let _ = &one;
+                });
+                socket.on("never", move || {
+                    let _ = &two;
+                });
+                socket.packet_middleware(move || {
+                    let _ = &three;
+                });
+                socket.on_disconnect(move || {
+                    let _ = &four;
+                });
+                socket.set_session(Bomb(true));
+                socket.set_session((Bomb(true),));
+            })
+            .on_connection(|| -> () { panic!("on purpose") })
+            .on_disconnecting(|| -> () { panic!("on purpose") })
+            .on_disconnect(|| -> () { panic!("on purpose") }),
+    );
+    let mut client = open_session(&server);
+    join(&mut client, "");
+    settle(&mut client);
+    let mut panics = 1;
+    assert_eq!(server.counters().panics, panics);
+    for event in [
+        "sync",
+        "async",
+        "beside",
+        "thrown",
+        "dropped",
+        "parameter",
+        "answer",
+        "emit",
+        "any",
+        "gate",
+        "slow gate",
+        "error",
+        "error handler",
+        "outgoing",
+        "once",
+        "taken off",
+    ] {
+        send_text(&mut client, &format!("421[\"{event}\"]"));
+        if event == "once" {
+            send_text(&mut client, "42[\"boom\"]");
+        }
+        settle(&mut client);
+        // A concurrent handler may end a moment later.
+        while event == "beside" && server.counters().panics == panics {
+            settle(&mut client);
+        }
+        panics += 1;
+        assert_eq!(server.counters().panics, panics, "{event}");
+    }
+    let counters = server.counters();
+    assert_eq!(counters.events_refused, 2);
+    send_text(&mut client, "42[\"keep\"]");
+    settle(&mut client);
+    send_text(&mut client, "41");
+    join(&mut client, "");
+    settle(&mut client);
+    // What was kept, and the handlers of connecting and disconnecting.
+    assert_eq!(server.counters().panics, panics + 6 + 3);
+    drop(client);
+    end(&server);
+}
+
+/// Panics in every way in which it can be used.
+struct Panics;
+
+impl FromEvent for Panics {
+    fn from_event(_: &EventContext<'_>) -> Result<Self, ExtractError> {
+        panic!("on purpose")
+    }
+}
+
+impl serde::Serialize for Panics {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("on purpose")
+    }
+}
+
+impl std::fmt::Display for Panics {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("on purpose")
+    }
+}
+
+#[test]
+fn broken_protocol_is_told_before_the_session_ends() {
+    let (told, errors) = teller();
+    let told = std::sync::Arc::new(told);
+    let left = told.clone();
+    let server = start(
+        Server::builder()
+            .config(base())
+            .on_error(move |socket: &Socket, error: &EventError| {
+                assert!(socket.is_connected());
+                told.tell(format!("{:?} {error}", error.kind()));
+            })
+            .on_disconnect(move |reason: DisconnectReason| left.tell(reason.to_string())),
+    );
+    for (packet, rule) in [
+        ("4", "Protocol invalid packet"),
+        ("45", "Protocol invalid packet"),
+        ("42[1", "Protocol invalid packet"),
+        (
+            "40",
+            "Protocol CONNECT to a namespace that it is in already",
+        ),
+        (
+            "42/other,[\"x\"]",
+            "Protocol a packet for a namespace that it is not in",
+        ),
+    ] {
+        let mut client = open_session(&server);
+        join(&mut client, "");
+        send_text(&mut client, packet);
+        assert_eq!(
+            errors.recv_timeout(PATIENCE).as_deref(),
+            Ok(rule),
+            "{packet}"
+        );
+        assert_eq!(
+            errors.recv_timeout(PATIENCE).as_deref(),
+            Ok("forced close"),
+            "{packet}"
+        );
+    }
     end(&server);
 }

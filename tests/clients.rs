@@ -94,6 +94,20 @@ fn engine() {
     node_suite("engine");
 }
 
+/// Listeners, middlewares, errors, order.
+#[test]
+fn events() {
+    for transports in ["polling", "websocket"] {
+        for cores in ["1", "4"] {
+            let set = [
+                ("RINGHALL_TRANSPORTS", transports),
+                ("RINGHALL_CORES", cores),
+            ];
+            node_suite_with("events", &set);
+        }
+    }
+}
+
 /// Clients of Socket.IO 2 and Engine.IO 3.
 #[test]
 fn eio3() {

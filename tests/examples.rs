@@ -60,6 +60,161 @@ fn chat_tells_the_others_in_the_room() {
 }
 
 #[test]
+fn acks_go_both_ways() {
+    let acks = Program::start("acks");
+    let mut ada = Client::socket_io(&acks, "");
+    ada.send(r#"421["sum",1,2]"#);
+    assert_eq!(ada.read(), "431[3]");
+    ada.send(r#"422["divmod",1,0]"#);
+    ada.send(r#"423["divmod",7,2]"#);
+    assert_eq!(ada.read(), "433[3,1]", "and no answer to the one before");
+
+    // Answers overtake each other; a handler that asks does not.
+    ada.send(r#"424["later",300]"#);
+    ada.send(r#"425["greet"]"#);
+    let question = ada.read();
+    let id = question
+        .strip_prefix("42")
+        .and_then(|rest| rest.strip_suffix(r#"["your name?"]"#))
+        .unwrap_or_else(|| panic!("{question}"));
+    ada.send(&format!(r#"43{id}["Ada"]"#));
+    assert_eq!(ada.read(), r#"435["Hello, Ada!"]"#);
+    assert_eq!(ada.read(), r#"434["now"]"#);
+
+    let mut ben = Client::socket_io(&acks, "");
+    ada.send(r#"426["ask all","Dinner?"]"#);
+    for (socket, vote) in [(&mut ada, "true"), (&mut ben, "false")] {
+        let question = socket.read();
+        let id = question
+            .strip_prefix("42")
+            .and_then(|rest| rest.strip_suffix(r#"["vote","Dinner?"]"#))
+            .unwrap_or_else(|| panic!("{question}"));
+        socket.send(&format!("43{id}[{vote}]"));
+    }
+    assert_eq!(ada.read(), r#"436[{"yes":1,"no":1,"missing":false}]"#);
+}
+
+#[test]
+fn rooms_are_joined_left_and_addressed() {
+    let rooms = Program::start("rooms");
+    let [mut ada, mut ben, mut eve] = [(); 3].map(|()| Client::socket_io(&rooms, ""));
+    ada.send(r#"421["join","kitchen"]"#);
+    assert_eq!(ada.read(), format!(r#"431[["{}","kitchen"]]"#, ada.id));
+    ben.send(r#"42["join","kitchen"]"#);
+    assert_eq!(
+        ada.read(),
+        format!(r#"42["joined","kitchen","{}"]"#, ben.id)
+    );
+    ben.send(r#"421["join","garden"]"#);
+    let of_ben = format!(r#"431[["{}","kitchen","garden"]]"#, ben.id);
+    assert_eq!(ben.read(), of_ben);
+
+    eve.send(r#"42["say",["kitchen","garden"],"dinner!"]"#);
+    eve.send(r#"42["say but","kitchen","nobody hears this"]"#);
+    for socket in [&mut ada, &mut ben] {
+        let said = r#"42["said",["kitchen","garden"],"dinner!"]"#;
+        assert_eq!(socket.read(), said);
+    }
+    let whisper = format!(r#"421["whisper","{}","psst"]"#, ada.id);
+    eve.send(&whisper);
+    assert_eq!(eve.read(), "431[true]");
+    // Ben has heard the dinner once, and of the rest nothing.
+    assert_eq!(
+        ada.read(),
+        format!(r#"42["whispered","{}","psst"]"#, eve.id)
+    );
+    eve.send(r#"422["who","garden"]"#);
+    assert_eq!(eve.read(), format!(r#"432[["{}"]]"#, ben.id));
+    eve.send(r#"42["call","kitchen","hall"]"#);
+    assert_eq!(ada.read(), r#"42["called","kitchen","hall"]"#);
+    ben.send("41");
+    let gone = format!(r#"42["left","kitchen","{}"]"#, ben.id);
+    assert_eq!(ada.read(), gone);
+    let nobody = format!(r#"423["whisper","{}","psst"]"#, ben.id);
+    eve.send(&nobody);
+    assert_eq!(eve.read(), "433[false]");
+}
+
+#[test]
+fn binary_values_go_there_and_back() {
+    let binary = Program::start("binary");
+    let mut ada = Client::socket_io(&binary, "");
+    let mut ben = Client::socket_io(&binary, "");
+    let picture = r#"{"title":"dot","pixels":{"_placeholder":true,"num":0}}"#;
+    ada.send(&format!(r#"451-1["put up",{picture}]"#));
+    ada.send_bytes(&[255, 0]);
+    assert_eq!(ada.read(), "431[1]");
+    assert_eq!(ben.read(), format!(r#"451-["picture",{picture}]"#));
+    assert_eq!(ben.read_bytes(), [255, 0]);
+    ben.send(r#"422["look at","dot"]"#);
+    assert_eq!(ben.read(), r#"461-2[{"_placeholder":true,"num":0}]"#);
+    assert_eq!(ben.read_bytes(), [255, 0]);
+    ben.send(r#"423["look at","nothing"]"#);
+    assert_eq!(ben.read(), "433[null]");
+}
+
+#[test]
+fn middlewares_let_in_and_refuse() {
+    let middleware = Program::start("middleware");
+    let mut nobody = Client::session(&middleware, "");
+    nobody.send("40");
+    assert_eq!(nobody.read(), r#"44{"message":"a token is needed"}"#);
+    nobody.send(r#"40{"token":"open"}"#);
+    let refused = r#"44{"message":"nobody has this token","data":{"code":401}}"#;
+    assert_eq!(nobody.read(), refused);
+
+    let mut ada = Client::session(&middleware, "").enter(r#"{"token":"sesame"}"#);
+    let mut eve = Client::session(&middleware, "").enter(r#"{"token":"admin's sesame"}"#);
+    ada.send(r#"421["who am i"]"#);
+    assert_eq!(ada.read(), r#"431["ada"]"#);
+    ada.send(r#"422["admin:restart"]"#);
+    let refused = r#"42["refused","admin:restart","for admins"]"#;
+    assert_eq!(ada.read(), refused);
+    eve.send(r#"42["admin:restart"]"#);
+    for socket in [&mut ada, &mut eve] {
+        assert_eq!(socket.read(), r#"42["restarted","eve"]"#);
+    }
+}
+
+#[test]
+fn namespaces_come_into_being_and_end() {
+    let namespaces = Program::start("namespaces");
+    let mut lobby = Client::socket_io(&namespaces, "");
+    let mut admin = Client::session(&namespaces, "");
+    admin.send(r#"40/admin,{"token":"guess"}"#);
+    assert_eq!(admin.read(), r#"44/admin,{"message":"not you"}"#);
+    admin.send(r#"40/admin,{"token":"sesame"}"#);
+    assert!(admin.read().starts_with(r#"40/admin,{"sid":""#));
+
+    let [mut ada, mut ben, mut eve] = ["ada", "ben", "eve"].map(|name| {
+        let number = if name == "eve" { 8 } else { 7 };
+        let mut player = Client::session(&namespaces, "");
+        player.send(&format!(r#"40/game-{number},{{"name":"{name}"}}"#));
+        let connected = format!(r#"40/game-{number},{{"sid":""#);
+        assert!(player.read().starts_with(&connected));
+        player
+    });
+    assert_eq!(lobby.read(), r#"42["game","/game-7"]"#);
+    assert_eq!(lobby.read(), r#"42["game","/game-8"]"#);
+    assert_eq!(ada.read(), r#"42/game-7,["joined","ben"]"#);
+    ada.send(r#"42/game-7,["move","e4"]"#);
+    assert_eq!(ben.read(), r#"42/game-7,["moved","ada","e4"]"#);
+
+    admin.send(r#"42/admin,1["games"]"#);
+    assert_eq!(admin.read(), r#"43/admin,1[["/game-7","/game-8"]]"#);
+    admin.send(r#"42/admin,["announce","dinner"]"#);
+    assert_eq!(lobby.read(), r#"42["announced","dinner"]"#);
+    assert_eq!(ada.read(), r#"42/game-7,["announced","dinner"]"#);
+    assert_eq!(eve.read(), r#"42/game-8,["announced","dinner"]"#);
+
+    eve.send("41/game-8,");
+    eve.send("40/nowhere,");
+    assert_eq!(eve.read(), r#"44/nowhere,{"message":"Invalid namespace"}"#);
+    admin.send(r#"42/admin,2["games"]"#);
+    assert_eq!(admin.read(), r#"43/admin,2[["/game-7"]]"#);
+}
+
+#[test]
 fn load_target_serves_what_is_measured() {
     let target = Program::start("load_target");
     let mut plain = Client::connect(&target, "/echo");
@@ -117,6 +272,11 @@ fn examples_stay_short() {
         ("examples/echo.rs", 60),
         ("examples/chat.rs", 60),
         ("examples/with_axum.rs", 60),
+        ("examples/acks.rs", 120),
+        ("examples/middleware.rs", 120),
+        ("examples/namespaces.rs", 120),
+        ("examples/rooms.rs", 120),
+        ("examples/binary.rs", 120),
         ("examples/inside_axum.rs", 65),
     ] {
         let lines = read(example).lines().count();
@@ -242,23 +402,41 @@ impl Client {
 
     /// A Socket.IO client in the main namespace.
     fn socket_io(program: &Program, query: &str) -> Client {
+        Client::session(program, query).enter("")
+    }
+
+    /// A client of Socket.IO that is in no namespace.
+    fn session(program: &Program, query: &str) -> Client {
         let path = format!("/socket.io/?EIO=4&transport=websocket{query}");
         let mut client = Client::connect(program, &path);
         let open = client.read();
         assert!(open.starts_with(r#"0{"sid":""#), "{open}");
-        client.send("40");
-        let connected = client.read();
-        let id = connected
-            .strip_prefix(r#"40{"sid":""#)
-            .and_then(|rest| rest.strip_suffix(r#""}"#));
-        client.id = id.unwrap_or_else(|| panic!("{connected}")).to_owned();
         client
     }
 
+    /// Enters the main namespace with this `auth`.
+    fn enter(mut self, auth: &str) -> Client {
+        self.send(&format!("40{auth}"));
+        let connected = self.read();
+        let id = connected
+            .strip_prefix(r#"40{"sid":""#)
+            .and_then(|rest| rest.strip_suffix(r#""}"#));
+        self.id = id.unwrap_or_else(|| panic!("{connected}")).to_owned();
+        self
+    }
+
     fn send(&mut self, text: &str) {
+        self.send_frame(0x81, text.as_bytes());
+    }
+
+    fn send_bytes(&mut self, bytes: &[u8]) {
+        self.send_frame(0x82, bytes);
+    }
+
+    fn send_frame(&mut self, first: u8, payload: &[u8]) {
         const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-        let length = text.len();
-        let mut frame = vec![0x81];
+        let length = payload.len();
+        let mut frame = vec![first];
         // RFC 6455 §5.2: the length in 7, 16 or 64 bits, with the bit that says "masked".
         match (u8::try_from(length), u16::try_from(length)) {
             (Ok(short @ ..=125), _) => frame.push(0x80 | short),
@@ -273,7 +451,8 @@ impl Client {
         }
         frame.extend(MASK);
         frame.extend(
-            text.bytes()
+            payload
+                .iter()
                 .zip(MASK.into_iter().cycle())
                 .map(|(byte, mask)| byte ^ mask),
         );
@@ -282,8 +461,17 @@ impl Client {
 
     /// The next text message, which must be one unmasked frame.
     fn read(&mut self) -> String {
+        String::from_utf8(self.read_frame(0x81)).unwrap()
+    }
+
+    /// The same of a binary message.
+    fn read_bytes(&mut self) -> Vec<u8> {
+        self.read_frame(0x82)
+    }
+
+    fn read_frame(&mut self, expected: u8) -> Vec<u8> {
         let [first, second] = self.bytes();
-        assert_eq!(first, 0x81, "not a whole text message");
+        assert_eq!(first, expected, "not a whole message of that kind");
         let length = match second {
             126 => usize::from(u16::from_be_bytes(self.bytes())),
             127 => u64::from_be_bytes(self.bytes()) as usize,
@@ -291,7 +479,7 @@ impl Client {
         };
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).unwrap();
-        String::from_utf8(payload).unwrap()
+        payload
     }
 
     fn bytes<const N: usize>(&mut self) -> [u8; N] {

@@ -14,7 +14,7 @@ pub(crate) fn development(builder: Builder) -> Builder {
             socket.send(message)
         })
         .namespace("/", lobby)
-        .namespaces(|_| true, lobby)
+        .namespaces(|_: &str| true, lobby)
 }
 
 fn lobby(namespace: Namespace) -> Namespace {

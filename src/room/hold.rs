@@ -1,7 +1,9 @@
 //! Places that are held for members who are away and may come back: the core stays interested in their rooms, so that what is said there
 //! still reaches it.
 
-use super::{Change, Rooms, ScopeId};
+use std::sync::Arc;
+
+use super::{Change, Member, Rooms, ScopeId};
 
 impl Rooms {
     /// Holds a place in a room, or with `None` in the scope itself. There may be no room of that name yet. A scope is held before its
@@ -59,6 +61,23 @@ impl Rooms {
         } else {
             to.iter().any(|room| peopled(Some(room.as_ref())))
         }
+    }
+
+    /// How many members this core has in a room. Places that are held are none.
+    pub(crate) fn members_in(&self, scope: ScopeId, room: &str) -> usize {
+        let crowd = self.crowd(scope, Some(room));
+        crowd.map_or(0, |crowd| crowd.entries.len())
+    }
+
+    /// The rooms of a member in which this core has no other.
+    pub(crate) fn alone_in(&self, member: u32) -> Vec<Arc<str>> {
+        let member = self.members.get(member as usize);
+        let rooms = member.map_or(&[][..], Member::places).iter();
+        rooms
+            .filter_map(|place| self.rooms.get(place.room as usize))
+            .filter(|room| room.crowd.entries.len() == 1)
+            .map(|room| room.name.clone())
+            .collect()
     }
 
     /// How many places are held in a room, or in the whole scope.

@@ -360,7 +360,6 @@ impl Rooms {
     }
 
     /// Whether the member is in that room of its scope.
-    #[cfg(test)]
     pub(crate) fn contains(&self, member: u32, room: &str) -> bool {
         let room = self
             .scope_of(member)

@@ -100,6 +100,7 @@ impl Broadcast<'_> {
             asked_ms: self.shared.now_ms(),
             sleep: None,
             is_over: false,
+            not_all: false,
             asked: 0,
             answers: Answers::default(),
             of: PhantomData,
@@ -135,6 +136,8 @@ pub struct BroadcastAcks<T> {
     /// From the first time that somebody waits.
     sleep: Option<Pin<Box<Sleep>>>,
     is_over: bool,
+    /// Some on other servers will not answer.
+    not_all: bool,
     asked: usize,
     /// For the future: what has come.
     answers: Answers<Payload>,
@@ -192,9 +195,10 @@ impl<T> BroadcastAcks<T> {
                     };
                     return Poll::Ready(Some(Payload::of(&args).map_err(AckError::Decode)));
                 }
+                Poll::Ready(Some(Report::NotAll)) => self.not_all = true,
                 Poll::Ready(None) => {
                     self.is_over = true;
-                    return Poll::Ready(None);
+                    return Poll::Ready(self.not_all.then_some(Err(AckError::TimedOut)));
                 }
                 Poll::Pending => break,
             }

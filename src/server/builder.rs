@@ -2,25 +2,32 @@
 
 mod listening;
 mod over_http;
+mod rooms;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::adapter::{Adapter, InMemory};
+use super::cluster::Cluster;
 use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
 use super::http::fallback::Fallback;
 use super::http::options::Hooks;
 use super::http::script::Scripts;
 use super::middleware::Middleware;
-use super::namespace::{Namespace, Namespaces};
+use super::namespace::children::Limits;
+use super::namespace::known::{Described, Namespaces, Newcomer, normal_name};
+use super::namespace::{Namespace, NamespaceMatcher};
 use super::route::{Routes, WebSocketRoute};
 use super::shared::{Served, Shared};
 use super::start;
 use super::state::StateMap;
 use super::tls::{Tls, Wardrobe};
 use super::websocket::MessageHandler;
-use super::{Config, Recovery, Server};
+use super::{Config, NamespaceHandle, Recovery, Server};
 use crate::{Error, Result};
 
 /// A server while it is being described: settings, addresses, namespaces with their handlers, WebSocket routes.
@@ -48,14 +55,17 @@ pub struct Builder {
     listen: Vec<Listen>,
     states: StateMap,
     root: Namespace,
-    others: Vec<(String, Namespace)>,
-    families: Vec<(Predicate, Namespace)>,
+    /// The others, in the order of their description.
+    namespaces: Vec<(Described, Namespace)>,
+    newcomers: Vec<Newcomer>,
     websockets: Vec<(String, WebSocketRoute)>,
     pages: Vec<(String, &'static str, Bytes)>,
     engines: Vec<(String, EngineRoute)>,
     hooks: Hooks,
     fallback: Option<Fallback>,
     client_dir: Option<PathBuf>,
+    /// `None`: in memory.
+    adapter: Option<Arc<dyn Adapter>>,
 }
 
 /// An address to listen on.
@@ -65,8 +75,6 @@ pub(super) struct Listen {
     /// `None`: plain TCP.
     pub(super) tls: Option<Tls>,
 }
-
-type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl Builder {
     /// Replaces all settings.
@@ -246,32 +254,70 @@ impl Builder {
         if matches!(name, "" | "/") {
             self.root = describe(self.root);
         } else {
-            self.others
-                .push((name.to_owned(), describe(Namespace::default())));
+            let described = Described::Named(name.to_owned());
+            self.namespaces
+                .push((described, describe(Namespace::default())));
         }
         self
     }
 
-    /// Adds all namespaces whose name (with its slash) the predicate takes, with common handlers. They come into being when a
-    /// client connects and cost nothing when they are empty. Of several families the first that takes a name gets it.
-    /// A predicate that panics takes none: it is logged, and the client is refused.
+    /// Adds a family of namespaces: all whose name (with its slash) it takes, with common handlers. What takes a name is a pattern (a regular
+    /// expression in the syntax of the crate `regex`, found anywhere in the name unless it is anchored), a function of the name, or a function
+    /// of the [`NamespaceRequest`](crate::NamespaceRequest), which knows the client's `auth`, and may be `async`.
+    ///
+    /// A namespace of a family comes into being when a client connects to it, with the middlewares and handlers of the family. Once it exists its
+    /// family is not asked again. Of several families the first that takes a name gets it; they are asked one after the other. One that
+    /// panics is logged, and the client is refused with "Invalid namespace", as it is where none takes the name. What becomes of a
+    /// namespace that nobody is in any more is said by [`Config::cleanup_empty_child_namespaces`](crate::Config::cleanup_empty_child_namespaces) and
+    /// [`Config::max_child_namespaces`](crate::Config::max_child_namespaces).
+    ///
+    /// As in Node, a single namespace that is described *after* a pattern that takes its name begins with that family's middlewares and
+    /// handlers, and is one of its [children](crate::Family::children).
     ///
     /// ```
-    /// use ringhall::{Server, Socket};
+    /// use ringhall::{NamespaceRequest, Server, Socket};
     ///
-    /// let server = Server::builder().namespaces(
-    ///     |name| name.starts_with("/game-"),
-    ///     |games| games.on_connection(|socket: Socket| println!("a player in {}", socket.namespace())),
-    /// );
+    /// let server = Server::builder()
+    ///     .namespaces(r"^/game-\d+$", |games| {
+    ///         games.on_connection(|socket: Socket| println!("a player in {}", socket.namespace()))
+    ///     })
+    ///     .namespaces(|name: &str| name.starts_with("/chat-"), |chats| chats)
+    ///     .namespaces(
+    ///         async |request: NamespaceRequest| {
+    ///             let token: Option<String> = request.auth().unwrap_or_default();
+    ///             tokio::task::yield_now().await; // asks somebody
+    ///             token.is_some()
+    ///         },
+    ///         |others| others,
+    ///     );
     /// # let _ = server;
     /// ```
-    pub fn namespaces(
+    pub fn namespaces<M>(
         mut self,
-        takes: impl Fn(&str) -> bool + Send + Sync + 'static,
+        takes: impl NamespaceMatcher<M>,
         describe: impl FnOnce(Namespace) -> Namespace,
     ) -> Self {
-        self.families
-            .push((Box::new(takes), describe(Namespace::default())));
+        let described = Described::Family(takes.into_predicate());
+        self.namespaces
+            .push((described, describe(Namespace::default())));
+        self
+    }
+
+    /// Hears of each namespace of a family that a client brings into being (`new_namespace` in Node), before the client is in it.
+    ///
+    /// ```
+    /// use ringhall::{NamespaceHandle, Server};
+    ///
+    /// let server = Server::builder()
+    ///     .namespaces(r"^/game-\d+$", |games| games)
+    ///     .on_new_namespace(|namespace: &NamespaceHandle| println!("{} begins", namespace.name()));
+    /// # let _ = server;
+    /// ```
+    pub fn on_new_namespace(
+        mut self,
+        hook: impl Fn(&NamespaceHandle) + Send + Sync + 'static,
+    ) -> Self {
+        self.newcomers.push(Box::new(hook));
         self
     }
 
@@ -377,6 +423,16 @@ impl Builder {
         self.start_anyway()
     }
 
+    pub(super) fn with_root(mut self, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
+        self.root = describe(self.root);
+        self
+    }
+
+    pub(super) fn with_adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
+        self.adapter = Some(adapter);
+        self
+    }
+
     fn start_anyway(self) -> Result<Server> {
         let (config, listen) = (self.config.clone(), self.listen.clone());
         let shared = self.into_shared()?;
@@ -414,7 +470,37 @@ impl Builder {
         self.into_shared().map(drop)
     }
 
-    pub(super) fn into_shared(self) -> Result<Shared> {
+    /// How the server is joined with others.
+    fn take_cluster(&mut self) -> Result<Cluster> {
+        let mut events = HashMap::new();
+        events.insert(
+            normal_name("/"),
+            std::mem::take(&mut self.root.server_events),
+        );
+        for (described, namespace) in &mut self.namespaces {
+            let handlers = std::mem::take(&mut namespace.server_events);
+            match described {
+                Described::Named(name) => {
+                    events.insert(normal_name(name), handlers);
+                }
+                Described::Family(_) if handlers.is_empty() => {}
+                Described::Family(_) => {
+                    return Err(Error::setting(
+                        "namespaces",
+                        "have a handler of server events, and there is none for a family: give it to a namespace that has a name",
+                    ));
+                }
+            }
+        }
+        let adapter = self.adapter.take();
+        Ok(Cluster::new(
+            adapter.unwrap_or_else(|| Arc::new(InMemory)),
+            events,
+        ))
+    }
+
+    pub(super) fn into_shared(mut self) -> Result<Shared> {
+        let cluster = self.take_cluster()?;
         let settings = self.config.settings()?;
         let prefix = self.config.path_prefix()?;
         let mut routes = Routes::new(self.config.socket_io.then_some(prefix));
@@ -450,18 +536,14 @@ impl Builder {
         };
         let script_prefix = format!("{}/", self.config.path_prefix()?.trim_end_matches('/'));
         let options = self.config.engine_options(self.hooks)?;
-        let mut namespaces = Namespaces::default();
-        namespaces.insert("/", self.root.table);
-        for (name, namespace) in self.others {
-            if !namespaces.insert(&name, namespace.table) {
-                return Err(Error::setting(
-                    "namespace",
-                    format!("{name} is described twice"),
-                ));
-            }
-        }
-        for (takes, namespace) in self.families {
-            namespaces.insert_family(takes, namespace.table);
+        let limits = Limits {
+            children_max: self.config.max_child_namespaces,
+            cleanup: self.config.cleanup_empty_child_namespaces,
+        };
+        let mut namespaces = Namespaces::new(limits, self.newcomers);
+        namespaces.insert(Described::Named("/".to_owned()), self.root)?;
+        for (described, namespace) in self.namespaces {
+            namespaces.insert(described, namespace)?;
         }
         let recovery = self.recovery.as_ref();
         let recovery = recovery
@@ -483,6 +565,7 @@ impl Builder {
             ),
         );
         shared.recovery = recovery;
+        shared.cluster = cluster;
         Ok(shared)
     }
 }

@@ -85,7 +85,8 @@ pub struct Config {
     /// The longest Engine.IO message, in bytes (`maxHttpBufferSize` in Node); a longer one is refused with close code 1009.
     /// Default: 1,000,000.
     pub max_payload: usize,
-    /// The form of Socket.IO's packets, which its clients must speak, too. Default: [`Parser::Default`].
+    /// The form of Socket.IO's packets, which its clients must speak, too. With another one than the default `allow_eio3` cannot be set: clients of
+    /// Socket.IO 2 have nothing that fits. Default: [`Parser::Default`].
     pub parser: Parser,
     /// Binary attachments in one Socket.IO packet at most, 1 to 1,000; a client that sends more is disconnected. Default: 10, which is also
     /// what official clients accept (those with msgpack accept any number).
@@ -95,6 +96,15 @@ pub struct Config {
     pub max_depth: usize,
     /// Namespaces that one client may be in at a time, at least 1. Default: 64.
     pub max_namespaces: usize,
+    /// Whether a namespace of a family ([`Builder::namespaces`](crate::Builder::namespaces)) is forgotten when the last socket has left it, or was not
+    /// let in; the family is asked again when somebody comes. Default: false, as in Node.
+    pub cleanup_empty_child_namespaces: bool,
+    /// Namespaces of families that are remembered at a time, at least 1. Their names are the clients' choice: when there are so many, the one that
+    /// nobody has been in for longest makes way for a new one; if there is somebody in each, clients are refused with "Too many namespaces".
+    /// Default: 10,000.
+    ///
+    /// Worst case: 4 KiB each, the longest name.
+    pub max_child_namespaces: usize,
     /// Rooms that one socket may be in at a time. Default: 1,000.
     pub max_rooms: usize,
     /// Connections on one core at a time, sessions on polling included; further connections are closed at once, further sessions refused
@@ -162,6 +172,8 @@ impl Default for Config {
             max_attachments: 10,
             max_depth: json::MAX_DEPTH,
             max_namespaces: 64,
+            cleanup_empty_child_namespaces: false,
+            max_child_namespaces: 10_000,
             max_rooms: 1000,
             max_connections: 1_000_000,
             max_polling_sessions: 100_000,
@@ -208,6 +220,12 @@ impl Config {
         in_range("max_attachments", self.max_attachments, 1, 1000)?;
         in_range("max_depth", self.max_depth, 1, json::MAX_DEPTH)?;
         in_range("max_namespaces", self.max_namespaces, 1, 10_000)?;
+        in_range(
+            "max_child_namespaces",
+            self.max_child_namespaces,
+            1,
+            10_000_000,
+        )?;
         in_range("max_rooms", self.max_rooms, 1, 1 << 20)?;
         in_range("max_tls_handshakes", self.max_tls_handshakes, 1, 1 << 24)?;
         in_range("max_connections", self.max_connections as usize, 1, 1 << 24)?;
@@ -224,6 +242,13 @@ impl Config {
     /// Checks everything, and turns it into what the engine runs on.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         self.check_ranges()?;
+        if self.allow_eio3 && self.parser != Parser::Default {
+            // Their socket.io-msgpack-parser 2 is another protocol: what is no event is JSON in a text message.
+            return Err(Error::setting(
+                "allow_eio3",
+                "is set, and clients of Socket.IO 2 speak the default parser alone",
+            ));
+        }
         let (interval_ms, timeout_ms) = (
             ms("ping_interval", self.ping_interval)?,
             ms("ping_timeout", self.ping_timeout)?,
@@ -378,12 +403,15 @@ mod tests {
     #[test]
     fn each_bad_value_names_its_setting() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 12] = [
             ("cores", |c| c.cores = 0),
             ("cores", |c| c.cores = 257),
             ("max_message", |c| c.max_message = usize::MAX),
             ("max_attachments", |c| c.max_attachments = 0),
             ("max_depth", |c| c.max_depth = 0),
+            ("allow_eio3", |c| {
+                (c.allow_eio3, c.parser) = (true, Parser::MsgPack);
+            }),
             ("max_depth", |c| c.max_depth = 128),
             ("max_unsent_cut", |c| c.max_unsent_cut = 1),
             ("ping_timeout", |c| c.ping_timeout = Duration::ZERO),

@@ -19,8 +19,11 @@ use super::socket::Socket;
 use super::state::StateMap;
 use super::{DisconnectReason, Server};
 
+mod request;
 #[cfg(test)]
 mod tests;
+
+pub use request::Headers;
 
 /// A type that can be a parameter of an event handler.
 ///
@@ -47,7 +50,7 @@ mod tests;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an event handler",
     label = "not an extractor",
-    note = "parameters may be `Socket`, `Data<T>`, `TryData<T>`, `Payload`, `Ack`, `State<T>`, `Server`, `Session<T>`, `EventName`",
+    note = "parameters may be `Socket`, `Data<T>`, `TryData<T>`, `Payload`, `Ack`, `State<T>`, `Server`, `Session<T>`, `EventName`, `Headers`, `Handshake`, `Transport`",
     note = "to receive the client's arguments as `{Self}`, write `Data(value): Data<{Self}>`; it must implement `Deserialize`"
 )]
 pub trait FromEvent: Sized {
@@ -77,7 +80,7 @@ pub trait FromEvent: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a connect handler or a middleware",
     label = "not to be had when a client connects",
-    note = "parameters may be `Socket`, `Auth<T>`, `State<T>`, `Session<T>`, `Server`; there are no event arguments yet"
+    note = "parameters may be `Socket`, `Auth<T>`, `State<T>`, `Session<T>`, `Server`, `Headers`, `Handshake`, `Transport`; there are no event arguments yet"
 )]
 pub trait FromConnect: Sized {
     /// Takes `Self` from the request to connect.
@@ -104,7 +107,7 @@ pub trait FromConnect: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a disconnect handler",
     label = "not to be had when a client has gone",
-    note = "parameters may be `Socket`, `DisconnectReason`, `State<T>`, `Session<T>`, `Server`"
+    note = "parameters may be `Socket`, `DisconnectReason`, `State<T>`, `Session<T>`, `Server`, `Headers`, `Handshake`"
 )]
 pub trait FromDisconnect: Sized {
     /// Takes `Self` from what is known of the disconnection.

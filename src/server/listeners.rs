@@ -224,7 +224,7 @@ fn shared_middleware<M, F: PacketMiddleware<M> + Send + Sync>(middleware: F) -> 
 }
 
 /// Those of a namespace as they were registered.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SharedListeners {
     any: Vec<SharedEventHandler>,
     any_outgoing: Vec<SharedEventHandler>,
@@ -243,6 +243,14 @@ pub(crate) struct Listeners {
 }
 
 impl SharedListeners {
+    /// Those of another table come behind these.
+    pub(crate) fn extend(&mut self, other: SharedListeners) {
+        self.any.extend(other.any);
+        self.any_outgoing.extend(other.any_outgoing);
+        self.middlewares.extend(other.middlewares);
+        self.errors.extend(other.errors);
+    }
+
     pub(crate) fn on_this_core(&self) -> Listeners {
         Listeners {
             any: self.any.iter().map(|handler| handler()).collect(),
@@ -274,7 +282,8 @@ impl Namespace {
     /// Sees each event that goes out to a socket of the namespace, before it is sent: those that are emitted to the socket, and broadcasts, once for each
     /// socket that gets it. Acknowledgements and what belongs to connecting are not seen.
     ///
-    /// Watching broadcasts means that each is read again for each receiver: this is for finding faults and for measuring.
+    /// A broadcast is read again on each core where somebody watches, and the handlers are called for each receiver, when it has been handed to them: this is for
+    /// finding faults and for measuring.
     ///
     /// ```
     /// # use ringhall::{EventName, Namespace, Socket};

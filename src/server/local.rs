@@ -1,10 +1,12 @@
 //! One core's share of a server: which handler goes with which seat, and in what order handlers run.
 
 mod admission;
+mod children;
 mod departure;
 mod events;
 mod line;
 mod operations;
+mod outgoing;
 mod plain;
 mod recovery;
 
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::body::Incoming;
 
-use admission::Asked;
+use admission::Admissions;
 use line::Line;
 
 use super::counters::{CoreCounters, Count};
@@ -45,8 +47,7 @@ pub(crate) struct Local {
     seats: RefCell<Pages<Seat>>,
     /// The sockets whose handler has not ended yet, and what waits for it.
     lines: RefCell<HashMap<SocketKey, Line>>,
-    /// What clients asked for and is not decided, or not carried out.
-    asked: RefCell<Asked>,
+    admissions: Admissions,
     listeners: Cell<u64>,
     /// By the index of the namespace's table.
     tables: Vec<Rc<Table>>,
@@ -73,6 +74,7 @@ enum Seat {
 impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
+        let admissions = Admissions::new(&shared.namespaces);
         hall.set_parser(shared.settings.parser);
         hall.set_recovery(shared.recovery.as_ref().map(|recovering| &recovering.core));
         let local = Rc::new_cyclic(|this| Local {
@@ -81,7 +83,7 @@ impl Local {
             shared,
             seats: RefCell::default(),
             lines: RefCell::default(),
-            asked: RefCell::default(),
+            admissions,
             listeners: Cell::new(0),
             tables,
             this: this.clone(),

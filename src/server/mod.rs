@@ -5,11 +5,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub mod adapter;
 mod arguments;
 mod asking;
 mod binary;
 mod broadcast;
 mod builder;
+mod cluster;
+mod concurrent;
 mod config;
 mod counters;
 mod details;
@@ -31,7 +34,9 @@ mod operators;
 mod recovery;
 mod remote;
 mod reply;
+mod rooms;
 mod route;
+mod server_events;
 mod shape;
 mod shared;
 mod socket;
@@ -56,6 +61,7 @@ pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
 pub use broadcast::{Broadcast, Receivers};
 pub use builder::Builder;
+pub use concurrent::{Concurrent, concurrent};
 pub use config::{Config, Transport};
 pub use counters::Counters;
 pub use details::HandshakeDetails;
@@ -63,7 +69,7 @@ pub use emit::EmitError;
 pub use engine::{EngineRoute, EngineSocket};
 pub use extract::{
     Auth, ConnectContext, Data, DisconnectContext, EventContext, EventName, ExtractError,
-    FromConnect, FromDisconnect, FromEvent, Session, State, TryData,
+    FromConnect, FromDisconnect, FromEvent, Headers, Session, State, TryData,
 };
 pub use handler::{ConnectHandler, DisconnectHandler, Ending, EventHandler};
 pub use http::options::{ConnectionError, Forbidden};
@@ -71,11 +77,12 @@ pub use http::options::{ConnectionError, Forbidden};
 pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
-pub use namespace::Namespace;
+pub use namespace::{Family, FamilyBroadcast, Namespace, NamespaceMatcher, NamespaceRequest};
 pub use recovery::{Recoveries, Recovery};
 pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
+pub use server_events::ServerEvent;
 pub use socket::{AckError, AckFuture, Socket, WithTimeout};
 pub use task::spawn;
 #[cfg(feature = "tls")]
@@ -317,7 +324,9 @@ impl Server {
             let source = std::io::Error::other("a core of the server cannot wait for its own end");
             return Err(crate::Error::system("wait for the server")(source));
         }
-        self.shared.cores().map_or(Ok(()), Cores::wait)
+        let ended = self.shared.cores().map_or(Ok(()), Cores::wait);
+        self.shared.cluster.wait();
+        ended
     }
 }
 
@@ -347,6 +356,18 @@ impl NamespaceHandle {
     /// The name, such as `/chat`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The server that it is of.
+    ///
+    /// ```
+    /// use ringhall::{NamespaceHandle, Server};
+    /// let builder = Server::builder()
+    ///     .on_new_namespace(|namespace: &NamespaceHandle| namespace.server().emit("opened", namespace.name()));
+    /// # let _ = builder;
+    /// ```
+    pub fn server(&self) -> Server {
+        Server::of_shared(&self.shared)
     }
 
     /// Emits an event to everybody in the namespace.

@@ -1,9 +1,15 @@
 //! Namespaces: which exist, and the handlers of each.
 
+pub(crate) mod children;
+pub(crate) mod family;
+pub(crate) mod known;
+
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
+pub use family::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};
+
+use super::NamespaceHandle;
 use super::handler::{
     ConnectHandler, DisconnectHandler, EventHandler, LocalConnectHandler, LocalDisconnectHandler,
     LocalEventHandler, SharedConnectHandler, SharedDisconnectHandler, SharedEventHandler,
@@ -11,9 +17,11 @@ use super::handler::{
 };
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
+use super::rooms::RoomHandlers;
+use super::server_events::ServerHandlers;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SharedTable {
     middlewares: Vec<SharedMiddleware>,
     connection: Vec<SharedConnectHandler>,
@@ -22,6 +30,7 @@ pub(crate) struct SharedTable {
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
     pub(crate) listeners: SharedListeners,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
 }
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
@@ -33,11 +42,32 @@ pub(crate) struct Table {
     pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
     pub(crate) disconnect: Vec<LocalDisconnectHandler>,
     pub(crate) listeners: Listeners,
+    /// It is that of a family, whose namespaces come into being and go.
+    pub(crate) is_family: bool,
+    pub(crate) rooms: Option<Arc<RoomHandlers>>,
 }
 
 impl SharedTable {
+    /// All handlers of this table, and then those of the other.
+    fn followed_by(mut self, other: SharedTable) -> SharedTable {
+        self.middlewares.extend(other.middlewares);
+        self.connection.extend(other.connection);
+        for (event, handlers) in other.events {
+            self.events.entry(event).or_default().extend(handlers);
+        }
+        self.fallback.extend(other.fallback);
+        self.disconnecting.extend(other.disconnecting);
+        self.disconnect.extend(other.disconnect);
+        self.listeners.extend(other.listeners);
+        self.rooms = match (self.rooms, other.rooms) {
+            (Some(rooms), Some(others)) => Some(Arc::new(rooms.followed_by(&others))),
+            (rooms, others) => rooms.or(others),
+        };
+        self
+    }
+
     /// A core's own handles.
-    pub(crate) fn on_this_core(&self) -> Table {
+    fn on_this_core(&self, is_family: bool) -> Table {
         let events = self.events.iter().map(|(event, handlers)| {
             let handlers = handlers.iter().map(|handler| handler()).collect();
             (event.clone(), handlers)
@@ -50,6 +80,8 @@ impl SharedTable {
             disconnecting: self.disconnecting.iter().map(|handler| handler()).collect(),
             disconnect: self.disconnect.iter().map(|handler| handler()).collect(),
             listeners: self.listeners.on_this_core(),
+            is_family,
+            rooms: self.rooms.clone(),
         }
     }
 }
@@ -68,9 +100,24 @@ impl SharedTable {
 #[derive(Default)]
 pub struct Namespace {
     pub(crate) table: SharedTable,
+    pub(crate) server_events: ServerHandlers,
+    family: Option<String>,
 }
 
 impl Namespace {
+    /// Names a family of namespaces, for [`Server::family`](crate::Server::family). Without it a pattern's family goes by the pattern's text, and
+    /// others have no name. The names of two families must differ, and a single namespace has no such name: the server does not start.
+    ///
+    /// ```
+    /// use ringhall::Server;
+    /// let builder = Server::builder().namespaces(r"^/game-\d+$", |games| games.family("games"));
+    /// # let _ = builder;
+    /// ```
+    pub fn family(mut self, name: impl Into<String>) -> Self {
+        self.family = Some(name.into());
+        self
+    }
+
     /// Decides whether a client may come into this namespace (`namespace.use` in Node): a function of zero to eight extractors, as for
     /// [`on_connection`](Namespace::on_connection), which returns an [`Admission`](crate::Admission); it may be `async`. Several are run one after the
     /// other, in the order of their registration, each when the one before has let the client through.
@@ -180,86 +227,5 @@ impl Namespace {
     pub fn on_disconnect<M>(mut self, handler: impl DisconnectHandler<M> + Send + Sync) -> Self {
         self.table.disconnect.push(shared_disconnect(handler));
         self
-    }
-}
-
-type Predicate = Box<dyn Fn(&str) -> bool + Send + Sync>;
-
-/// All namespaces of a server. Tables are named by their index.
-#[derive(Default)]
-pub(crate) struct Namespaces {
-    tables: Vec<SharedTable>,
-    named: HashMap<Arc<str>, usize>,
-    families: Vec<(Predicate, usize)>,
-}
-
-impl Namespaces {
-    /// Adds a namespace. `false`: there is one of this name.
-    pub(crate) fn insert(&mut self, name: &str, table: SharedTable) -> bool {
-        self.tables.push(table);
-        self.named
-            .insert(normal_name(name), self.tables.len() - 1)
-            .is_none()
-    }
-
-    pub(crate) fn insert_family(&mut self, predicate: Predicate, table: SharedTable) {
-        self.tables.push(table);
-        self.families.push((predicate, self.tables.len() - 1));
-    }
-
-    /// The namespace of this name: one that was named, or else of the first family that takes it.
-    pub(crate) fn find(&self, name: &str) -> Option<(Arc<str>, usize)> {
-        if let Some((name, table)) = self.named.get_key_value(name) {
-            return Some((name.clone(), *table));
-        }
-        let (_, table) = self
-            .families
-            .iter()
-            .find(|(predicate, _)| predicate(name))?;
-        Some((name.into(), *table))
-    }
-
-    /// The handles of one core, by the index of the table.
-    pub(crate) fn on_this_core(&self) -> Vec<Rc<Table>> {
-        self.tables
-            .iter()
-            .map(|table| Rc::new(table.on_this_core()))
-            .collect()
-    }
-
-    pub(crate) fn name_of(&self, name: &str) -> Arc<str> {
-        let name = normal_name(name);
-        self.named
-            .get_key_value(&name)
-            .map_or(name, |(known, _)| known.clone())
-    }
-}
-
-/// As in Node: `of("x")` is `of("/x")`, and `of("")` is `of("/")`.
-fn normal_name(name: &str) -> Arc<str> {
-    if name.starts_with('/') {
-        name.into()
-    } else {
-        format!("/{name}").into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn named_namespaces_come_before_families() {
-        let mut namespaces = Namespaces::default();
-        assert!(namespaces.insert("chat", SharedTable::default()));
-        namespaces.insert_family(
-            Box::new(|name| name.starts_with("/c")),
-            SharedTable::default(),
-        );
-        assert_eq!(namespaces.find("/chat"), Some(("/chat".into(), 0)));
-        assert_eq!(namespaces.find("/cats"), Some(("/cats".into(), 1)));
-        assert!(namespaces.find("/dogs").is_none());
-        assert!(namespaces.find("chat").is_none());
-        assert_eq!(&*namespaces.name_of(""), "/");
     }
 }

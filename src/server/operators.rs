@@ -42,7 +42,6 @@ impl Shared {
     }
 
     /// Asks everybody in the target on this server. Gives how many times the number of those asked will be reported: once by each core.
-    #[allow(dead_code, reason = "there is no cluster yet")]
     pub(crate) fn ask(&self, target: &Target<'_>, message: Outgoing<'_>, asking: &Asking) -> usize {
         let wanted = Wanted {
             count: false,

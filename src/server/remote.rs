@@ -286,6 +286,14 @@ pub struct RemoteSocket {
 }
 
 impl RemoteSocket {
+    pub(super) fn new(shared: Arc<Shared>, namespace: Arc<str>, view: View) -> Self {
+        RemoteSocket {
+            shared,
+            namespace,
+            view: Arc::new(view),
+        }
+    }
+
     /// The socket's id, which is the name of a room with that one member.
     pub fn id(&self) -> &str {
         &self.view.id
@@ -407,7 +415,12 @@ impl RemoteSocket {
     }
 
     fn it(&self) -> Broadcast<'_> {
-        Broadcast::from_handle(&self.shared, &self.namespace).to(&self.view.id)
+        let it = Broadcast::from_handle(&self.shared, &self.namespace).to(&self.view.id);
+        // What is for one socket of this server is no other's business.
+        match self.view.whole.as_ref().map(|whole| &whole.handshake) {
+            Some(Handshaken::Here { .. }) => it.local(),
+            _ => it,
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::cluster::Cluster;
 use super::counters::AllCounters;
 use super::http::fallback::Fallback;
 use super::http::options::Options;
 use super::http::script::Scripts;
-use super::namespace::Namespaces;
+use super::namespace::known::Namespaces;
 use super::operators::{Elsewhere, PacketIds};
 use super::recovery::Recovering;
+use super::rooms::Ledger;
 use super::route::Routes;
 use super::start::Cores;
 use super::state::StateMap;
@@ -54,10 +56,12 @@ pub(crate) struct Shared {
     pub(crate) counters: AllCounters,
     /// Present where sessions can be recovered.
     pub(crate) recovery: Option<Recovering>,
+    pub(crate) cluster: Cluster,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
     clock: OnceLock<Clock>,
     pub(crate) packet_ids: Box<[PacketIds]>,
+    pub(crate) ledger: Ledger,
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
 
@@ -83,10 +87,12 @@ impl Shared {
             root,
             counters: AllCounters::default(),
             recovery: None,
+            cluster: Cluster::default(),
             addresses,
             cores,
             clock: OnceLock::new(),
             packet_ids,
+            ledger: Ledger::default(),
             elsewhere: OnceLock::new(),
         }
     }
@@ -126,7 +132,6 @@ impl Shared {
     }
 
     /// Once, before the server runs, if it is part of a cluster.
-    #[allow(dead_code, reason = "there is no cluster yet")]
     pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
         let first = self.elsewhere.set(elsewhere).is_ok();
         debug_assert!(first, "a server is part of one cluster");

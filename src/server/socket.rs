@@ -25,10 +25,12 @@ use super::broadcast::Broadcast;
 use super::counters::Count;
 use super::emit::{self, EmitError, Form};
 use super::extract::ConnectContext;
+use super::handler::Outcome;
 use super::local::Local;
 use super::namespace::Table;
 use super::state::StateMap;
-use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId};
+use super::task::{self, LocalFuture};
+use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId, Transport};
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
@@ -80,6 +82,8 @@ struct Own {
     data: Option<Arc<str>>,
     session: data::Session,
     recovered: bool,
+    /// Held by each concurrent handler that runs, so that they are counted.
+    beside: Option<Rc<()>>,
 }
 
 impl Socket {
@@ -91,7 +95,7 @@ impl Socket {
         auth: &[u8],
         local: &Rc<Local>,
     ) -> Self {
-        Socket(Rc::new(Inner {
+        let socket = Socket(Rc::new(Inner {
             key,
             id,
             table,
@@ -100,7 +104,11 @@ impl Socket {
             auth: auth.into(),
             local: local.clone(),
             own: RefCell::new(None),
-        }))
+        }));
+        if socket.is_watched() {
+            socket.watch();
+        }
+        socket
     }
 
     /// The socket's id: 20 characters, unique, not guessable, another for each connection and namespace.
@@ -148,6 +156,26 @@ impl Socket {
         let handshake = self.handshake();
         let issued = self.0.local.shared().unix_ms(handshake.issued_ms());
         HandshakeDetails::new(handshake, issued, self.auth().unwrap_or_default())
+    }
+
+    /// What carries the connection at the moment: a session that begins on polling is commonly upgraded to a WebSocket a moment
+    /// later. `None` once the socket has left.
+    ///
+    /// ```
+    /// use ringhall::Transport;
+    /// # fn f(socket: &ringhall::Socket) {
+    /// let is_fast = socket.transport() == Some(Transport::WebSocket);
+    /// # let _ = is_fast;
+    /// # }
+    /// ```
+    pub fn transport(&self) -> Option<Transport> {
+        let hall = self.0.local.hall();
+        let connection = hall.connection_of(self.0.key)?;
+        Some(if hall.is_polling(connection) {
+            Transport::Polling
+        } else {
+            Transport::WebSocket
+        })
     }
 
     /// The `auth` object that the client gave when it connected to this namespace.
@@ -398,7 +426,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn try_join(&self, room: impl AsRef<str>) -> Result<(), JoinError> {
-        self.0.local.hall().join(self.0.key, room.as_ref())
+        self.0.local.join(self, room.as_ref())
     }
 
     /// Leaves a room.
@@ -409,7 +437,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn leave(&self, room: impl AsRef<str>) {
-        self.0.local.hall().leave(self.0.key, room.as_ref());
+        self.0.local.leave(self, room.as_ref());
     }
 
     /// The rooms of this socket, the room of its own id among them. Empty once it is disconnected.
@@ -467,6 +495,29 @@ impl Socket {
         &self.0.local
     }
 
+    pub(crate) fn handshake_shared(&self) -> &Rc<Handshake> {
+        &self.0.handshake
+    }
+
+    /// Runs the rest of a handler beside the events that follow, if fewer than `at_most` do so.
+    pub(crate) fn run_beside(&self, future: LocalFuture, at_most: usize) -> Outcome {
+        let beside = {
+            let mut own = self.0.own.borrow_mut();
+            let own = own.get_or_insert_default();
+            own.beside.get_or_insert_default().clone()
+        };
+        // One is here, one is with the socket, and each that runs has one.
+        if Rc::strong_count(&beside) - 2 >= at_most {
+            return Outcome::Pending(future);
+        }
+        let run = async move {
+            task::guarded(future).await;
+            drop(beside);
+        };
+        task::spawn_on(self.0.local.hall_of().clone(), Box::pin(run));
+        Outcome::Done
+    }
+
     /// What connect handlers and middlewares are called with.
     pub(crate) fn connect_context(&self) -> ConnectContext<'_> {
         let auth = Some(&*self.0.auth).filter(|json| !json.is_empty());
@@ -484,10 +535,6 @@ impl Socket {
         let own = own.get_or_insert_default();
         own.recovered = true;
         own.data = data;
-    }
-
-    pub(crate) fn handshake_shared(&self) -> &Rc<Handshake> {
-        &self.0.handshake
     }
 
     pub(crate) fn id_and_namespace(&self) -> (SocketId, &Arc<str>) {
@@ -605,7 +652,7 @@ impl Socket {
         payload: &Payload,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        if self.is_watched() && self.is_connected() && !is_reserved(event) {
+        if self.is_watched() && self.0.local.hall().is_seated(self.0.key) && !is_reserved(event) {
             self.tell_outgoing(event, payload);
         }
         emit::with_payload(

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use super::builder::Listen;
+use super::cluster::{Cluster, Leaving};
 use super::local::Local;
 use super::shared::Shared;
 use super::tls::Wardrobe;
@@ -126,16 +127,22 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[Listen]) -> Resul
         secure: wanted.iter().map(|one| one.tls.is_some()).collect(),
         threads: Mutex::new(threads),
     });
-    let started = started.iter().find_map(Result::err);
-    let watched = tls::watch(&wardrobe.into_all());
-    let watched = watched.map_err(Error::system("start a thread that watches certificates"));
-    if let Some(error) = started.or(watched.err()) {
+    let failed = started.iter().find_map(Result::err);
+    if let Some(error) = failed.or_else(|| finish(&shared, wardrobe).err()) {
         // The cores that did start end in good order; the error that matters is the first.
         server.shutdown();
         let _ = server.wait();
         return Err(error);
     }
     Ok(server)
+}
+
+/// What is begun when all cores run.
+fn finish(shared: &Arc<Shared>, wardrobe: Wardrobe) -> Result<()> {
+    let watched = tls::watch(&wardrobe.into_all());
+    watched.map_err(Error::system("start a thread that watches certificates"))?;
+    // Last: a server that does not start has not joined a cluster, either.
+    Cluster::start(shared)
 }
 
 /// Connections on one core that are being refused at a time; beyond these the core rests from accepting until one is closed.
@@ -153,6 +160,7 @@ fn serve(start: Start) -> std::io::Result<()> {
         shared,
         ready,
     } = start;
+    let _leaving = Leaving(shared.clone());
     pin(core);
     let mut kernel = match Kernel::new(kernel) {
         Ok(kernel) => kernel,

@@ -100,6 +100,11 @@ pub(crate) fn discard<T>(value: T) {
     guard(|| drop(value));
 }
 
+/// The same for several things: a second destructor that panics while the first one's panic is under way would end the process.
+pub(crate) fn discard_each<T>(values: impl IntoIterator<Item = T>) {
+    values.into_iter().for_each(discard);
+}
+
 /// A future that is polled by the shard and counts as a task meanwhile: what it waits for may be brought by the runtime.
 pub(crate) async fn counted<T>(hall: Rc<Hall>, future: impl Future<Output = T>) -> T {
     let _alive = Alive::new(hall);
@@ -108,12 +113,18 @@ pub(crate) async fn counted<T>(hall: Rc<Hall>, future: impl Future<Output = T>) 
 
 /// A future of the user's; a panic in it is logged and counted, and `None`.
 pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    poll_fn(|cx| match guard(|| future.as_mut().poll(cx)) {
-        Some(polled) => polled.map(Some),
+    let mut future = std::pin::pin!(Some(future));
+    let result = poll_fn(|cx| match future.as_mut().as_pin_mut() {
         None => Poll::Ready(None),
+        Some(future) => match guard(|| future.poll(cx)) {
+            Some(polled) => polled.map(Some),
+            None => Poll::Ready(None),
+        },
     })
-    .await
+    .await;
+    // What it holds is dropped here, and may panic in it.
+    guard(|| future.set(None));
+    result
 }
 
 /// Runs the user's code; a panic in it is logged and counted, and `None`.
@@ -184,6 +195,15 @@ mod tests {
         };
         block_on(guarded(Box::pin(holder)));
         assert_eq!(PANICS.get() - before, 3);
+        let bomb = Bomb(1);
+        let never = poll_fn(move |_| {
+            let _ = &bomb;
+            Poll::Ready(7)
+        });
+        block_on(async { assert_eq!(caught(never).await, Some(7)) });
+        assert_eq!(PANICS.get() - before, 4);
+        discard_each([Bomb(1), Bomb(0), Bomb(1)]);
+        assert_eq!(PANICS.get() - before, 6);
     }
 
     #[test]

@@ -289,7 +289,8 @@ impl WebSocket {
     /// # Errors
     /// The name is too long, or this WebSocket is in as many rooms as it may.
     pub fn try_join(&self, room: impl AsRef<str>) -> Result<(), JoinError> {
-        self.local.hall().join(self.key, room.as_ref())
+        let joined = self.local.hall().join(self.key, room.as_ref());
+        joined.map(|_| ())
     }
 
     /// Leaves a room.

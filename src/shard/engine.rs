@@ -95,6 +95,7 @@ impl Engine {
             Carrier::WebSocket(_) => Transport::WebSocket,
             Carrier::Polling(_) => Transport::Polling,
         };
+        cx.hall.set_polling(key, transport == Transport::Polling);
         Some(Box::new(Engine {
             sid,
             session: Session::open(cx.now_ms, &settings.heartbeat, transport, opening.revision),

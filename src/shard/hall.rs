@@ -115,6 +115,8 @@ struct State {
     rooms: Rooms,
     turn: Turn,
     busy: Busy,
+    /// By connection slot: is it a session on polling?
+    polling: Busy,
     commands: Vec<Command>,
     outbox: Outbox<Mail>,
     ids: IdSource,
@@ -149,6 +151,7 @@ impl Hall {
             rooms,
             turn: Turn::default(),
             busy: Busy::default(),
+            polling: Busy::default(),
             commands: Vec::new(),
             outbox,
             ids: IdSource::new(core),
@@ -200,20 +203,30 @@ impl Hall {
         self.state.borrow_mut().ids.next(connection.slot).ok()
     }
 
-    /// Takes a socket out of all its rooms and of its scope. What was marked for it is still sent.
-    pub(crate) fn vacate(&self, key: SocketKey) {
+    /// Takes a socket out of all its rooms and of its scope. What was marked for it is still sent. Gives the rooms that have no member on this
+    /// core any more.
+    pub(crate) fn vacate(&self, key: SocketKey) -> Vec<Arc<str>> {
         let state = &mut *self.state.borrow_mut();
         let Some(seat) = state.seats.remove(key) else {
-            return;
+            return Vec::new();
         };
         state.watched -= usize::from(seat.watched);
-        leave_rooms(state, self.core, key);
+        let emptied = match &state.memory {
+            None => leave_rooms(state, self.core, key),
+            // Places that are held are no members.
+            Some(_) => {
+                let alone = state.rooms.alone_in(key.slot);
+                leave_rooms(state, self.core, key);
+                alone
+            }
+        };
         state.forget_seat(key, &seat.id);
         state.commands.push(Command::Left {
             connection: seat.connection,
             socket: key,
         });
         self.wake_shard();
+        emptied
     }
 
     /// The last word to a socket was said: it keeps its seat, but leaves its rooms and its scope, and nothing is marked for it any more.
@@ -249,43 +262,64 @@ impl Hall {
             .map(|seat| seat.connection)
     }
 
-    pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<(), JoinError> {
+    /// Is the session of this connection carried by polling?
+    pub(crate) fn is_polling(&self, connection: ConnKey) -> bool {
+        self.state.borrow().polling.is_set(connection.slot)
+    }
+
+    /// What carries the session of this connection from now on.
+    pub(crate) fn set_polling(&self, connection: ConnKey, polling: bool) {
+        self.state
+            .borrow_mut()
+            .polling
+            .set(connection.slot, polling);
+    }
+
+    /// `true`: it is the first member of the room on this core.
+    pub(crate) fn join(&self, key: SocketKey, room: &str) -> Result<bool, JoinError> {
         let state = &mut *self.state.borrow_mut();
         let Some(seat) = state
             .seats
             .get_mut(key)
             .filter(|seat| seat.standing != Standing::Silent)
         else {
-            return Ok(());
+            return Ok(false);
         };
         if room == seat.id.as_str() && seat.is_native(self.core, key) {
-            seat.in_own_room = true;
-            return Ok(());
+            return Ok(!std::mem::replace(&mut seat.in_own_room, true));
         }
-        if state.rooms.join(key.slot, room)? == Change::First
-            && let Some(scope) = state.rooms.scope_name(seat.scope)
-        {
+        let is_first = state.rooms.join(key.slot, room)? == Change::First;
+        let scope = seat.scope;
+        if is_first && let Some(scope) = state.rooms.scope_name(seat.scope) {
             tell_interest(&mut state.outbox, self.core, scope, Some(room), true);
             self.wake_shard();
         }
-        Ok(())
+        Ok(is_first || state.memory.is_some() && state.rooms.members_in(scope, room) == 1)
     }
 
-    pub(crate) fn leave(&self, key: SocketKey, room: &str) {
+    /// `true`: it was the last member of the room on this core.
+    pub(crate) fn leave(&self, key: SocketKey, room: &str) -> bool {
         let state = &mut *self.state.borrow_mut();
         let Some(seat) = state.seats.get_mut(key) else {
-            return;
+            return false;
         };
         if room == seat.id.as_str() && seat.is_native(self.core, key) {
-            seat.in_own_room = false;
-            return;
+            return std::mem::replace(&mut seat.in_own_room, false);
         }
-        if state.rooms.leave(key.slot, room) == Change::Last
-            && let Some(scope) = state.rooms.scope_name(seat.scope)
-        {
+        let was_last = state.rooms.leave(key.slot, room) == Change::Last;
+        let scope = seat.scope;
+        if was_last && let Some(scope) = state.rooms.scope_name(seat.scope) {
             tell_interest(&mut state.outbox, self.core, scope, Some(room), false);
             self.wake_shard();
         }
+        was_last || state.memory.is_some() && state.rooms.members_in(scope, room) == 0
+    }
+
+    pub(crate) fn is_in(&self, key: SocketKey, room: &str) -> bool {
+        let state = self.state.borrow();
+        state.seats.get(key).is_some_and(|seat| {
+            (room == seat.id.as_str() && seat.in_own_room) || state.rooms.contains(key.slot, room)
+        })
     }
 
     /// The socket's rooms, its own id first.
@@ -505,7 +539,9 @@ impl Hall {
             Mail::Recovery(note) => self.state.borrow_mut().handle_note(*note),
             Mail::Unasked { id } => self.unask(id),
             Mail::Call(call) => self.state.borrow_mut().commands.push(Command::Call(call)),
-            Mail::Shutdown => debug_assert!(false, "the shard itself acts on Shutdown"),
+            Mail::Shutdown | Mail::Errand(_) => {
+                debug_assert!(false, "the shard itself acts on these");
+            }
         }
     }
 }
@@ -524,9 +560,9 @@ fn note_interest(state: &mut State, scope: &str, room: Option<&str>, core: usize
 }
 
 /// Takes a socket out of its rooms and its scope, and tells the other cores what that means to them.
-fn leave_rooms(state: &mut State, core: usize, key: SocketKey) {
+fn leave_rooms(state: &mut State, core: usize, key: SocketKey) -> Vec<Arc<str>> {
     let Some(departure) = state.rooms.leave_all(key.slot) else {
-        return;
+        return Vec::new();
     };
     for room in &departure.emptied {
         tell_interest(&mut state.outbox, core, &departure.scope, Some(room), false);
@@ -534,6 +570,7 @@ fn leave_rooms(state: &mut State, core: usize, key: SocketKey) {
     if departure.last {
         tell_interest(&mut state.outbox, core, &departure.scope, None, false);
     }
+    departure.emptied
 }
 
 fn tell_interest(

@@ -39,6 +39,8 @@ pub(crate) enum Mail {
     Recovery(Box<Note>),
     /// HTTP asks something of a session that lives there.
     Call(Box<Call>),
+    /// Something of the user's to be run on that core.
+    Errand(Box<dyn FnOnce() + Send>),
     /// Close everything in good order, then end.
     Shutdown,
 }

@@ -214,6 +214,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             match self.mailbox.take() {
                 None => break,
                 Some(Mail::Shutdown) => self.begin_shutdown(),
+                Some(Mail::Errand(run)) => run(),
                 Some(mail) => self.hall.handle_mail(mail),
             }
             handled += 1;

@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod families;
 mod middlewares;
 
 use std::sync::{Arc, Mutex};

@@ -16,7 +16,7 @@ fn builder(config: Config) -> Builder {
         })
         .on("rooms", |socket: Socket| socket.rooms().len())
         .fallback(|EventName(name): EventName| name)
-        .namespaces(|name| name.starts_with("/n"), |n| n.on("echo", echo))
+        .namespaces(|name: &str| name.starts_with("/n"), |n| n.on("echo", echo))
 }
 
 /// Frames that end the session of a client that is in the main namespace. The bool says whether it is text.

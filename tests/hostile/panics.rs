@@ -70,7 +70,7 @@ fn server() -> crate::Running {
                 .on_disconnect(|_: Socket| -> () { panic!("on purpose") })
         })
         .namespaces(
-            |name| {
+            |name: &str| {
                 assert!(name != "/predicate", "on purpose");
                 false
             },

@@ -1,5 +1,5 @@
 // Clients of revision 3 (`allow_eio3`): npm's engine.io-client 3 with examples/engine_echo.rs, and the official client of Socket.IO 2 with
-// examples/interop.rs, alone and beside clients of today.
+// examples/interop, alone and beside clients of today.
 //
 // Under Node these clients take no binary bodies on polling (their XMLHttpRequest has no `responseType`): eio3-browser.test.mjs is about those.
 

@@ -1,4 +1,4 @@
-// What a program built on the library can do (examples/interop.rs), seen by the official client:
+// What a program built on the library can do (examples/interop), seen by the official client:
 // the server asks and the client answers, addressing with to / except / volatile / local, and every way to part.
 
 import assert from 'node:assert/strict';

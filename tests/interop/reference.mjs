@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The same programs as `ringhall` (--program lobby) and `examples/interop.rs` (--program interop), each with `examples/engine_echo.rs` beside
+// The same programs as `ringhall` (--program lobby) and `examples/interop` (--program interop), each with `examples/engine_echo.rs` beside
 // it, on Node's own socket.io, engine.io and ws. `npm run reference` runs every suite against it: what passes there is Socket.IO's behaviour and
 // not ours by accident.
 
@@ -10,6 +10,7 @@ import * as engine from 'engine.io';
 import { Server } from 'socket.io';
 import msgpack from 'socket.io-msgpack-parser';
 import { WebSocketServer } from 'ws';
+import { events } from './reference-events.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -121,6 +122,7 @@ if (options.program === 'lobby') {
   io.of((name, auth, next) => next(null, true)).on('connection', lobby);
 } else {
   for (const name of ['/', '/chat', '/other']) io.of(name).on('connection', interop);
+  events(io.of('/events'));
 }
 
 function shutDown() {

@@ -3,6 +3,7 @@ use serde::Deserialize;
 use super::*;
 use crate::server::binary::Binary;
 use crate::server::fixture::{Fixture, answers, socket};
+use crate::server::{Handshake, Transport, testing};
 
 fn extract<T: FromEvent>(fixture: &Fixture) -> Result<T, ExtractError> {
     T::from_event(&fixture.context())
@@ -181,4 +182,47 @@ fn a_session_is_handed_to_all_kinds_of_handlers() {
     let left = DisconnectContext::new(socket, DisconnectReason::TransportClose);
     let five = Option::<Session<u32>>::from_disconnect(&left).unwrap();
     assert_eq!(five.as_deref(), Some(&5));
+}
+
+#[test]
+fn the_request_is_there_for_all_kinds_of_handlers() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let builder = Server::builder()
+        .on_connection(
+            |headers: Headers, handshake: Handshake, transport: Transport| {
+                assert_eq!(headers.find("X-Tenant"), Some("blue"));
+                assert!(headers.iter().any(|header| header == ("x-tenant", "blue")));
+                assert_eq!(handshake.query("lang").as_deref(), Some("eo"));
+                // The in-memory client polls.
+                assert_eq!(transport, Transport::Polling);
+            },
+        )
+        .on(
+            "tenant",
+            |headers: Headers, _: Transport, handshake: Handshake| {
+                (
+                    headers.find("x-tenant").map(str::to_owned),
+                    handshake.query("lang").map(|lang| lang.into_owned()),
+                )
+            },
+        )
+        .on_disconnecting(|_: Transport, _: Headers| {})
+        .on_disconnect(
+            move |headers: Headers, _: Handshake, transport: Option<Transport>| {
+                let tenant = headers.find("x-tenant").map(str::to_owned);
+                tell.send((tenant, transport)).unwrap();
+            },
+        )
+        .on_disconnect(|_: Transport| -> () { unreachable!("it has none any more") });
+    testing::run(builder, async |test| {
+        let client = test.client().query("lang", "eo").header("x-tenant", "blue");
+        let ada = client.connect("/").await.unwrap();
+        let answer: (String, String) = ada.emit_with_ack("tenant", ()).await;
+        assert_eq!(answer, ("blue".to_owned(), "eo".to_owned()));
+        ada.disconnect();
+        test.settle().await;
+        assert_eq!(told.try_recv(), Ok((Some("blue".to_owned()), None)));
+        let counters = test.server().counters();
+        assert_eq!((counters.panics, counters.events_rejected), (0, 1));
+    });
 }

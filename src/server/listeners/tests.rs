@@ -2,8 +2,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::Parser;
 use crate::server::testing;
-use crate::server::{Builder, Counters, Data, EventName, Server, Session};
+use crate::server::{Binary, Builder, Config, Counters, Data, EventName, Payload, Server, Session};
 
 /// What happened, in order, for the tests to look at.
 #[derive(Clone, Default)]
@@ -345,13 +346,11 @@ fn what_is_emitted_is_seen_before_it_is_sent() {
             socket.prepend_any_outgoing(move |EventName(event): EventName| {
                 before.add(format!("before {event}"))
             });
-            socket.on_any_outgoing(
-                move |EventName(event): EventName, payload: crate::Payload| {
-                    after.add(format!("after {event} {}", payload.json()));
-                },
-            );
+            socket.on_any_outgoing(move |EventName(event): EventName, payload: Payload| {
+                after.add(format!("after {event} {}", payload.json()));
+            });
         })
-        .on("go", async |socket: Socket, payload: crate::Payload| {
+        .on("go", async |socket: Socket, payload: Payload| {
             socket.emit("one", (1, "a"));
             socket.emit_raw("two", &payload);
             socket.off_any_outgoing();
@@ -396,4 +395,67 @@ fn listeners_of_a_socket_cost_nothing_before_there_are_any() {
     assert!(socket.is_watched() && !socket.is_inspected());
     socket.off_listener(outgoing);
     assert!(!socket.is_watched());
+}
+
+#[test]
+fn broadcasts_are_seen_once_for_each_receiver() {
+    for parser in [Parser::Default, Parser::MsgPack] {
+        let notes = Notes::default();
+        let (all, own) = (notes.clone(), notes.clone());
+        let config = Config {
+            parser,
+            ..Config::default()
+        };
+        let builder = Server::builder()
+            .config(config)
+            .namespace("/watched", move |watched| {
+                watched.on_any_outgoing(
+                    move |EventName(event): EventName, Data((n, bytes)): Data<(u8, Binary)>| {
+                        all.add(format!("{event} {n} {:?}", &bytes.0[..]));
+                    },
+                )
+            })
+            .on("watch", move |socket: Socket| {
+                let own = own.clone();
+                socket.on_any_outgoing(move |EventName(event): EventName, payload: Payload| {
+                    own.add(format!("own {event} {}", payload.json()));
+                });
+                true
+            })
+            .on("unwatch", |socket: Socket| {
+                socket.off_any_outgoing();
+                true
+            });
+        testing::run(builder, async |test| {
+            let client = test.client();
+            let watched = client.connect("/watched").await.unwrap();
+            let _other = test.client().connect("/watched").await.unwrap();
+            let ada = client.connect("/").await.unwrap();
+            let bob = test.connect().await;
+            let server = test.server();
+
+            server.of("/watched").emit("x", (1, Binary::from(vec![7])));
+            server
+                .of("/watched")
+                .to(watched.id())
+                .emit("y", (2, Binary::from(vec![8])));
+            server.emit("z", ("nobody", "watches"));
+            watched.expect::<(u8, Binary)>("y").await;
+            assert_eq!(notes.take(), ["x 1 [7]", "x 1 [7]", "y 2 [8]"]);
+
+            assert!(ada.emit_with_ack::<bool>("watch", ()).await);
+            assert_eq!(notes.take(), [""; 0], "acknowledgements are no events");
+            server.emit("a \"quoted\" name", ("x", [1]));
+            server.emit("none", ());
+            bob.expect::<()>("none").await;
+            assert_eq!(
+                notes.take(),
+                [r#"own a "quoted" name ["x",[1]]"#, "own none []"]
+            );
+            assert!(ada.emit_with_ack::<bool>("unwatch", ()).await);
+            server.emit("z", ());
+            ada.expect::<()>("z").await;
+            assert_eq!(notes.take(), [""; 0]);
+        });
+    }
 }

@@ -1,11 +1,10 @@
 //! The end of a socket.
 
 use super::Local;
-use super::line::caught;
 use crate::server::DisconnectReason;
 use crate::server::extract::DisconnectContext;
-use crate::server::handler::Outcome;
 use crate::server::socket::Socket;
+use crate::server::task;
 
 impl Local {
     /// The end of a socket: its handlers run around its leaving of all rooms (as in Node: `disconnecting` still has the
@@ -21,21 +20,22 @@ impl Local {
         }
         for handler in socket.own_disconnecting() {
             self.run_detached(|| handler(&context));
+            task::discard(handler);
         }
         if reason == DisconnectReason::ServerNamespaceDisconnect {
             socket.say_disconnect();
         }
-        self.vacate(socket, reason);
+        self.depart(socket, reason);
         for handler in &socket.table().disconnect {
             self.run_detached(|| handler(&context));
         }
         for handler in socket.own_disconnect() {
             self.run_detached(|| handler(&context));
+            task::discard(handler);
         }
-        // The user's closures are dropped here, and may panic in it.
-        caught(|| {
-            socket.forget();
-            Outcome::Done
-        });
+        if socket.table().is_family {
+            self.child_left(socket.id_and_namespace().1);
+        }
+        socket.forget();
     }
 }

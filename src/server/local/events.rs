@@ -1,7 +1,5 @@
 //! An event on its way to its handlers.
 
-use std::pin::Pin;
-
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -113,7 +111,7 @@ fn inspect(context: &EventContext<'_>) -> Outcome {
 fn pass(context: &EventContext<'_>) -> Outcome {
     let own = context.socket().own_middlewares();
     let outcome = pass_all(context, &own);
-    task::discard(own);
+    task::discard_each(own);
     outcome
 }
 
@@ -190,10 +188,19 @@ impl OwnedEvent {
 
     /// Waits for a middleware, then for those behind it, then for the handlers.
     async fn wait(mut self, first: PassageFuture, rest: SmallVec<[LocalMiddleware; 4]>) {
-        if !self.has_passed(first).await {
-            return;
+        let passed = self.has_passed(first).await && self.has_passed_all(&rest).await;
+        task::discard_each(rest);
+        // As in Node: events to a socket that disconnected meanwhile are dropped.
+        if passed
+            && self.socket.is_connected()
+            && let Outcome::Pending(future) = handle(&self.context())
+        {
+            task::guarded(future).await;
         }
-        for middleware in &rest {
+    }
+
+    async fn has_passed_all(&mut self, middlewares: &[LocalMiddleware]) -> bool {
+        for middleware in middlewares {
             let (passage, ack) = {
                 let context = self.context();
                 let passage = ask(middleware, &context);
@@ -202,40 +209,22 @@ impl OwnedEvent {
             self.ack = ack;
             match passage {
                 Passage::Now(Ok(())) => {}
-                Passage::Now(Err(error)) => return refuse(&self.context(), &error),
+                Passage::Now(Err(error)) => {
+                    refuse(&self.context(), &error);
+                    return false;
+                }
                 Passage::Later(future) => {
                     if !self.has_passed(future).await {
-                        return;
+                        return false;
                     }
                 }
             }
         }
-        // As in Node: events to a socket that disconnected meanwhile are dropped.
-        if !self.socket.is_connected() {
-            return;
-        }
-        let outcome = handle(&self.context());
-        task::discard(rest);
-        if let Outcome::Pending(future) = outcome {
-            task::guarded(future).await;
-        }
+        true
     }
 
     async fn has_passed(&self, future: PassageFuture) -> bool {
-        // Pinned here, so that it is dropped within the guard below.
-        let mut future = Some(future);
-        let result = task::caught(std::future::poll_fn(|cx| match &mut future {
-            Some(waiting) => {
-                let polled = Pin::new(waiting).poll(cx);
-                if polled.is_ready() {
-                    future = None;
-                }
-                polled
-            }
-            None => std::task::Poll::Pending,
-        }))
-        .await;
-        task::discard(future);
+        let result = task::caught(future).await;
         match result.unwrap_or_else(|| Err(panicked())) {
             Ok(()) => true,
             Err(error) => {

@@ -136,3 +136,6 @@ pub(super) fn all(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
         _ => Outcome::Pending(Box::pin(task::all_guarded(pending))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,9 @@ use crate::shard::hall::operation::{Deed, Handshaken, View, Whole};
 use crate::shard::hall::{Outgoing, SocketKey, Usher};
 
 impl Usher for Local {
-    fn reached(&self, _message: Outgoing<'_>, _sockets: &[SocketKey]) {}
+    fn reached(&self, message: Outgoing<'_>, sockets: &[SocketKey]) {
+        self.tell_of_broadcast(message, sockets);
+    }
 
     fn operate(&self, deed: &Deed, sockets: &[SocketKey]) {
         // One that is gone by now was disconnected by what was done with those before it.

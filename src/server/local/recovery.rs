@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::admission::entry_of;
+use super::admission::{Asker, entry_of};
 use super::{Local, Seat};
 use crate::proto::reason::DisconnectReason;
 use crate::reactor::ConnKey;
@@ -15,15 +15,23 @@ use crate::shard::hall::SocketKey;
 use crate::shard::recovery::Refusal;
 
 impl Local {
+    /// The session of a socket that has just been seated can be recovered, if sessions can at all. Clients of Socket.IO 2 know nothing of it.
+    pub(super) fn begin_recoverable(&self, socket: &Socket) {
+        if self.shared.recovery.is_some() && socket.handshake().query("EIO").as_deref() != Some("3")
+        {
+            self.hall.begin_recoverable(socket.key());
+        }
+    }
+
     /// Lets a client in to the session that it had, if it asks for one and that can be had. `None`: it is to have a new one.
     pub(super) fn recover(
         self: &Rc<Self>,
-        knock: &Knock<'_>,
+        asker: &Asker<'_>,
         scope: &Arc<str>,
         number: usize,
     ) -> Option<Verdict> {
-        let recovering = self.shared.recovery.as_ref()?;
-        let (pid, offset) = match Asked::read(knock.auth) {
+        let recovering = self.shared.recovery.as_ref().filter(|_| !asker.is_new)?;
+        let (pid, offset) = match Asked::read(asker.auth) {
             Asked::Nothing => return None,
             Asked::Nonsense => {
                 recovering.core.count_refused(Refusal::Malformed);
@@ -32,22 +40,20 @@ impl Local {
             Asked::Session { pid, offset } => (pid, offset),
         };
         let claim = self.hall.claim(scope, (&pid, &offset)).ok()?;
-        let key = self.hall.seat_returning(knock.connection, scope, &claim)?;
-        let socket = Socket::new(
-            key,
-            claim.sid,
-            (scope, self.tables[number].clone()),
-            knock.handshake,
-            knock.auth,
-            self,
-        );
+        let key = self.hall.seat_returning(asker.connection, scope, &claim)?;
+        let table = self.tables[number].clone();
+        let (id, handshake) = (claim.sid, asker.handshake);
+        let socket = Socket::new(key, id, (scope, table), handshake, asker.auth, self);
         socket.set_recovered(claim.data.clone());
         self.set_seat(key, Seat::Socket(socket.clone()));
+        for room in claim.rooms.iter() {
+            self.tell_joined(&socket, room, self.hall.is_alone_in(key, room));
+        }
         if claim.moves {
-            self.asked.borrow_mut().add(knock.connection, key);
+            self.note_asked(asker.connection, &socket);
             return Some(Verdict::Later);
         }
-        Some(self.pass_recovered(knock.connection, socket))
+        Some(self.pass_recovered(asker.connection, socket))
     }
 
     /// The session is here: its middlewares may still have a say.
@@ -66,51 +72,63 @@ impl Local {
         else {
             return;
         };
-        let (_, namespace) = socket.id_and_namespace();
-        let namespace = namespace.clone();
-        self.asked.borrow_mut().remove(connection, key);
+        let namespace = socket.id_and_namespace().1.clone();
+        self.forget_question(connection, &namespace);
         let verdict = match refused {
             None => self.pass_recovered(connection, socket),
             Some(_) => {
                 self.turn_away(&socket);
-                self.knock_as_new(Knock {
+                let knock = Knock {
                     connection,
                     namespace: &namespace,
                     handshake: socket.handshake_shared(),
                     auth: socket.auth_json(),
-                })
+                };
+                self.knock(&knock, true)
             }
         };
+        self.tell(connection, &namespace, verdict);
+    }
+
+    /// Tells the shard what has become of a CONNECT that it was to hear of later.
+    pub(super) fn tell(&self, connection: ConnKey, namespace: &Arc<str>, verdict: Verdict) {
         let decision = match verdict {
             Verdict::Enter(entry) => {
                 // The session may yet end before that is carried out.
-                self.asked.borrow_mut().add(connection, entry.socket);
+                if let Some(socket) = self.socket(entry.socket) {
+                    self.note_asked(connection, &socket);
+                }
                 Decision::Enter(entry)
             }
-            Verdict::Refuse { json } => Decision::Refuse { json },
+            Verdict::Refuse { json } => {
+                self.forget_question(connection, namespace);
+                Decision::Refuse { json }
+            }
             Verdict::Later => return,
         };
         self.hall.command(Command::Decide {
             connection,
-            namespace,
+            namespace: namespace.clone(),
             decision: Box::new(decision),
         });
     }
 
     /// A socket's seat is given up: its session stays if its connection was lost.
-    pub(super) fn vacate(&self, socket: &Socket, reason: DisconnectReason) {
-        match reason {
+    pub(super) fn depart(&self, socket: &Socket, reason: DisconnectReason) {
+        let is_lost = matches!(
+            reason,
             DisconnectReason::TransportError
-            | DisconnectReason::TransportClose
-            | DisconnectReason::ForcedClose
-            | DisconnectReason::ForcedServerClose
-            | DisconnectReason::PingTimeout
-            | DisconnectReason::ServerShuttingDown
-                if self.shared.recovery.is_some() =>
-            {
-                self.hall.depart(socket.key(), socket.data_json());
-            }
-            _ => self.hall.vacate(socket.key()),
+                | DisconnectReason::TransportClose
+                | DisconnectReason::ForcedClose
+                | DisconnectReason::ForcedServerClose
+                | DisconnectReason::PingTimeout
+                | DisconnectReason::ServerShuttingDown
+        );
+        if is_lost && self.shared.recovery.is_some() {
+            let (key, data) = (socket.key(), socket.data_json());
+            self.vacate_by(socket, || self.hall.depart(key, data));
+        } else {
+            self.vacate(socket);
         }
     }
 }

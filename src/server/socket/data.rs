@@ -8,10 +8,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Socket;
+use crate::server::task;
 
 /// Values kept by their types. A list, not a map: there are one or two.
 #[derive(Default)]
 pub(super) struct Session(Vec<(TypeId, Rc<dyn Any>)>);
+
+/// The last handle of a socket may be dropped anywhere, and what the values' destructors do must harm nobody there.
+impl Drop for Session {
+    fn drop(&mut self) {
+        task::discard_each(std::mem::take(&mut self.0));
+    }
+}
 
 impl Session {
     /// Returns the value whose place it took, for the caller to drop when nothing is borrowed any more.

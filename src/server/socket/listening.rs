@@ -102,12 +102,40 @@ impl Listening {
     }
 }
 
+impl Listening {
+    /// Drops everything, one after the other: each may hold what panics when it is dropped.
+    fn discard(self) {
+        task::discard_each(self.events.into_values().flatten());
+        task::discard_each(self.disconnecting);
+        task::discard_each(self.disconnect);
+        task::discard_each(self.acks);
+        if let Some(inspection) = self.inspection {
+            let Inspection {
+                any,
+                outgoing,
+                middlewares,
+                errors,
+            } = *inspection;
+            for all in [any, outgoing] {
+                task::discard_each(all.before.into_iter().chain(all.after));
+            }
+            task::discard_each(middlewares);
+            task::discard_each(errors);
+        }
+    }
+}
+
 #[derive(Default)]
 struct Removed(
     Vec<OwnHandler>,
     Vec<(Listener, LocalErrorHandler)>,
     Vec<(Listener, LocalDisconnectHandler)>,
 );
+
+fn discard_all(handlers: Option<CatchAll>) {
+    let CatchAll { before, after } = handlers.unwrap_or_default();
+    task::discard_each(before.into_iter().chain(after));
+}
 
 fn take<T>(handlers: &mut Vec<T>, is_meant: impl FnMut(&mut T) -> bool) -> Vec<T> {
     handlers.extract_if(.., is_meant).collect()
@@ -154,7 +182,7 @@ impl Socket {
             .borrow_mut()
             .as_mut()
             .and_then(|own| own.listening.events.remove(event));
-        drop(removed);
+        task::discard_each(removed.into_iter().flatten());
     }
 
     /// Removes one handler of this socket, of whatever kind. One that is gone already is no error.
@@ -169,7 +197,12 @@ impl Socket {
         let mut own = self.0.own.borrow_mut();
         let removed = own.as_mut().map(|own| own.listening.remove(listener));
         drop(own);
-        drop(removed);
+        self.watch();
+        // Each but one is empty.
+        let Removed(events, errors, ends) = removed.unwrap_or_default();
+        task::discard_each(events);
+        task::discard_each(errors);
+        task::discard_each(ends);
     }
 
     /// Sees each event that comes in, before its middlewares and handlers, and after the catch-all handlers of the namespace; see
@@ -208,7 +241,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn off_any(&self) {
-        drop(self.take_catch_all(|inspection| &mut inspection.any));
+        discard_all(self.take_catch_all(|inspection| &mut inspection.any));
     }
 
     /// Sees each event that goes out to this socket, before it is sent, and after the handlers of the namespace; see
@@ -247,7 +280,9 @@ impl Socket {
     /// # }
     /// ```
     pub fn off_any_outgoing(&self) {
-        drop(self.take_catch_all(|inspection| &mut inspection.outgoing));
+        let removed = self.take_catch_all(|inspection| &mut inspection.outgoing);
+        self.watch();
+        discard_all(removed);
     }
 
     /// Asks before each event of this socket whether it may pass (Node's `socket.use`), after the middlewares of the namespace; see
@@ -322,6 +357,11 @@ impl Socket {
     pub(crate) fn is_watched(&self) -> bool {
         !self.table().listeners.any_outgoing.is_empty()
             || self.inspection(|inspection| !inspection.outgoing.is_empty())
+    }
+
+    /// Sees to it that handlers of what goes out are told of broadcasts, too.
+    pub(super) fn watch(&self) {
+        self.0.local.hall().watch(self.0.key, self.is_watched());
     }
 
     /// Would anybody be told of an error?
@@ -411,7 +451,9 @@ impl Socket {
         let mut own = self.0.own.borrow_mut();
         let listening = own.as_mut().map(|own| std::mem::take(&mut own.listening));
         drop(own);
-        drop(listening);
+        if let Some(listening) = listening {
+            listening.discard();
+        }
     }
 
     /// Not for a socket that is gone: nobody would clear its table any more, and a closure that holds the socket would keep both for ever.
@@ -444,6 +486,7 @@ impl Socket {
             once: false,
         };
         self.listen(|listening| to(listening, handler));
+        self.watch();
         listener
     }
 

@@ -193,5 +193,6 @@ impl Engine {
         self.resumed();
         self.session.upgrade(cx.now_ms, &cx.settings.heartbeat);
         self.carrier = Carrier::WebSocket(machine);
+        cx.hall.set_polling(key, false);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Report {
         json: Bytes,
         attachments: Vec<Bytes>,
     },
+    /// Some on other servers will not answer, or not in time.
+    NotAll,
 }
 
 /// A core's questions that are open. One costs about 100 bytes, and 16 for each socket that has not answered.

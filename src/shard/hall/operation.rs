@@ -56,7 +56,6 @@ pub(crate) enum Handshaken {
         auth: Box<[u8]>,
     },
     /// Another server told of it: as an object with the names that Node has.
-    #[allow(dead_code, reason = "there is no cluster yet")]
     Elsewhere { json: Box<str> },
 }
 

@@ -209,8 +209,8 @@ impl Hall {
         state.memory.as_ref()?.pid_of(key)
     }
 
-    /// The connection of this socket was lost: its seat is given up, and its places are held. `data` is JSON.
-    pub(crate) fn depart(&self, key: SocketKey, data: Option<Arc<str>>) {
+    /// The connection of this socket was lost: its seat is given up, and its places are held. `data` is JSON. Gives what [`Hall::vacate`] does.
+    pub(crate) fn depart(&self, key: SocketKey, data: Option<Arc<str>>) -> Vec<Arc<str>> {
         {
             let state = &mut *self.state.borrow_mut();
             let mut floor = Floor {
@@ -221,7 +221,7 @@ impl Hall {
                 memory.depart(&mut floor, (key, seat), data);
             }
         }
-        self.vacate(key);
+        self.vacate(key)
     }
 
     /// A client asks for a session: pid and offset are what it says. Whoever has claimed a session must take a seat for it
@@ -276,6 +276,13 @@ impl Hall {
         if let Some((memory, mut floor)) = state.memory() {
             memory.put_back(&mut floor, claim.pid);
         }
+    }
+
+    /// Whether this core has no other member of that room.
+    pub(crate) fn is_alone_in(&self, key: SocketKey, room: &str) -> bool {
+        let state = self.state.borrow();
+        let scope = state.seats.get(key).map(|seat| seat.scope);
+        scope.is_some_and(|scope| state.rooms.members_in(scope, room) == 1)
     }
 
     // ---- for the shard's side ----

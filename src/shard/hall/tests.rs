@@ -78,11 +78,17 @@ impl Usher for Steward {
     fn operate(&self, deed: &Deed, sockets: &[SocketKey]) {
         for socket in sockets {
             match deed {
-                Deed::Join(rooms) => rooms
-                    .iter()
-                    .for_each(|room| self.hall.join(*socket, room).unwrap()),
-                Deed::Leave(rooms) => rooms.iter().for_each(|room| self.hall.leave(*socket, room)),
-                Deed::Disconnect { .. } => self.hall.vacate(*socket),
+                Deed::Join(rooms) => {
+                    for room in &**rooms {
+                        self.hall.join(*socket, room).unwrap();
+                    }
+                }
+                Deed::Leave(rooms) => {
+                    for room in &**rooms {
+                        self.hall.leave(*socket, room);
+                    }
+                }
+                Deed::Disconnect { .. } => drop(self.hall.vacate(*socket)),
                 Deed::Fetch { .. } => {}
             }
         }
@@ -228,6 +234,7 @@ fn reports(receiver: &mut UnboundedReceiver<Report>) -> (Vec<String>, bool) {
             Ok(Report::Answer { json, .. }) => {
                 all.push(String::from_utf8(json.to_vec()).unwrap());
             }
+            Ok(Report::NotAll) => panic!("there is no other server"),
             Err(error) => return (all, error == TryRecvError::Disconnected),
         }
     }

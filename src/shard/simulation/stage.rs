@@ -13,8 +13,8 @@ use super::LAST;
 use super::plan::Plan;
 use crate::proto::reason::DisconnectReason;
 use crate::server::{
-    Binary, Builder, CloseFrame, Config, Data, Handshake, Message, Namespace, Payload, Receivers,
-    Server, Socket, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    Binary, Builder, CloseFrame, Config, Data, EventName, Handshake, Message, Namespace, Payload,
+    Receivers, Server, Socket, WebSocket, WebSocketBroadcast, WebSocketRoute,
 };
 use crate::wire::close::CloseCode;
 
@@ -88,11 +88,19 @@ pub(super) fn builder(plan: &Plan) -> Builder {
     Server::builder()
         .config(config)
         .namespace(SCOPES[1], talk)
-        .namespace(SCOPES[2], talk)
+        .namespace(SCOPES[2], |namespace| watched(talk(namespace)))
         .websocket_route(PATH, route())
 }
 
 // ---- Socket.IO ----
+
+/// Everything that comes and goes is looked at, which must change nothing.
+fn watched(namespace: Namespace) -> Namespace {
+    namespace
+        .on_any(|socket: Socket, EventName(_): EventName| assert!(socket.is_connected()))
+        .packet_middleware(|_: Payload| Ok::<(), &str>(()))
+        .on_any_outgoing(|_: EventName, _: Payload| ())
+}
 
 fn talk(namespace: Namespace) -> Namespace {
     namespace

@@ -192,6 +192,8 @@ impl Core {
         }
         assert_eq!(self.hall.seats().0, 0, "core {index} keeps seats");
         assert_eq!(self.local.census(), (0, 0), "core {index} keeps sockets");
+        assert_eq!(self.local.asking(), 0, "core {index} keeps what was asked");
+        assert_eq!(self.local.inhabited(), 0, "core {index} keeps children");
         assert!(!self.hall.is_busy(), "core {index} is busy for nobody");
         assert!(
             !self.hall.has_work(),

@@ -265,11 +265,11 @@ impl World {
     }
 
     fn notice(&mut self, index: usize) {
-        match self.clients[index].link {
+        drop(match self.clients[index].link {
             Link::Cut(core, key) => self.halls[core].0.depart(key, Some("{}".into())),
             Link::Pending(core, key) => self.halls[core].0.vacate(key),
             Link::Here(..) | Link::None => return,
-        }
+        });
         self.clients[index].link = Link::None;
     }
 

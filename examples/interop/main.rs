@@ -5,6 +5,8 @@
 //! cargo run --example interop -- --listen 127.0.0.1:3000
 //! ```
 
+mod events;
+
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io;
@@ -30,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for name in ["/", "/chat", "/other"] {
         builder = builder.namespace(name, program);
     }
+    builder = builder.namespace("/events", events::describe);
     if options.port != Port::Ringhall {
         return inside_axum(builder.start_embedded()?, &options.listen, options.port);
     }

@@ -1,0 +1,7 @@
+//! Longer texts about the whole, beside the documentation of each item.
+
+#![forbid(unsafe_code)]
+
+/// Node's Socket.IO, call by call.
+#[doc = include_str!("../docs/coming-from-node.md")]
+pub mod coming_from_node {}
