@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 /// Node's Socket.IO, call by call.
+///
 #[doc = include_str!("../docs/coming-from-node.md")]
 pub mod coming_from_node {}

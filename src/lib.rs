@@ -21,6 +21,7 @@ mod tls;
 mod wire;
 
 pub use error::{Error, Result};
+pub use server::ArgList;
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::adapter;

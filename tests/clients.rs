@@ -19,7 +19,7 @@ fn program() {
 }
 
 /// The suites that say what a Socket.IO client sees, whatever it is and whatever carries it.
-const COMMON: [&str; 4] = ["features", "lobby", "reconnect", "cores"];
+const COMMON: [&str; 5] = ["features", "namespaces", "lobby", "reconnect", "cores"];
 
 /// How a client is told to talk.
 #[derive(Clone, Copy)]
@@ -89,6 +89,55 @@ fn own_client() {
     }
 }
 
+/// Each profile and each event of the contract program, `examples/contract.rs`.
+const CONTRACT: [&str; 6] = [
+    "contract-http",
+    "contract-namespaces",
+    "contract-events",
+    "contract-operators",
+    "contract-recovery",
+    "contract-suites",
+];
+
+const CONTRACT_MODES: [Mode; 4] = [
+    mode("websocket", false, "1"),
+    mode("websocket", false, "2"),
+    mode("polling", false, "2"),
+    mode("polling,websocket", false, "2"),
+];
+
+#[test]
+fn contract() {
+    for mode in CONTRACT_MODES {
+        for suite in CONTRACT {
+            node_suite_with(suite, &settings("official", mode));
+        }
+    }
+}
+
+/// One scripted client with the contract program on Node's packages, and on ours.
+#[test]
+fn comparison() {
+    for cores in ["1", "2"] {
+        node_suite_with("compare", &[("RINGHALL_CORES", cores)]);
+    }
+}
+
+#[test]
+fn order() {
+    for mode in CONTRACT_MODES {
+        node_suite_with("order", &settings("official", mode));
+    }
+}
+
+/// Connections that are cut at random.
+#[test]
+fn recovery() {
+    for mode in CONTRACT_MODES {
+        node_suite_with("recovery", &settings("official", mode));
+    }
+}
+
 #[test]
 fn engine() {
     node_suite("engine");
@@ -145,7 +194,7 @@ fn inside_axum() {
     }
 }
 
-fn in_mode(client: &str, mode: Mode) {
+fn settings(client: &'static str, mode: Mode) -> Vec<(&'static str, &'static str)> {
     let mut set = vec![
         ("RINGHALL_CLIENT", client),
         ("RINGHALL_TRANSPORTS", mode.transports),
@@ -154,8 +203,12 @@ fn in_mode(client: &str, mode: Mode) {
     if mode.base64 {
         set.push(("RINGHALL_BASE64", "1"));
     }
+    set
+}
+
+fn in_mode(client: &'static str, mode: Mode) {
     for suite in COMMON {
-        node_suite_with(suite, &set);
+        node_suite_with(suite, &settings(client, mode));
     }
 }
 
@@ -221,6 +274,7 @@ fn node_suite_with(name: &str, set: &[(&str, &str)]) {
         .env("RINGHALL_BIN", binary())
         .env("RINGHALL_INTEROP_BIN", example("interop"))
         .env("RINGHALL_ENGINE_BIN", example("engine_echo"))
+        .env("RINGHALL_CONTRACT_BIN", example("contract"))
         .envs(set.iter().copied());
     let printed = expect_success(&file, &finished(&mut node));
     // A suite that ran nothing, or left something out, must not look like one that passed. What needs a transport that the mode does not have

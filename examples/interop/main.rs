@@ -1,12 +1,14 @@
-//! The server that `tests/interop/features.test.mjs` (and `eio3.test.mjs`, with clients of Socket.IO 2) talks to with the official client: the server asks, addresses
+//! The server that `tests/interop/features.test.mjs` and `namespaces.test.mjs` (and `eio3.test.mjs`, with clients of Socket.IO 2) talks to with the official client: the server asks, addresses
 //! some and leaves out others, and parts from clients in every way.
 //!
 //! ```text
 //! cargo run --example interop -- --listen 127.0.0.1:3000
 //! ```
 
+mod admission;
 mod events;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io;
@@ -33,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder = builder.namespace(name, program);
     }
     builder = builder.namespace("/events", events::describe);
+    builder = admission::describe(builder);
     if options.port != Port::Ringhall {
         return inside_axum(builder.start_embedded()?, &options.listen, options.port);
     }
@@ -82,6 +85,11 @@ fn program(namespace: Namespace) -> Namespace {
             socket.emit_raw("echo", &payload)
         })
         .on("echo-ack", |payload: Payload| payload)
+        .on("wander", async |socket: Socket, Data(number): Data<u64>| {
+            wander().await;
+            socket.emit("wandered", number);
+            number
+        })
         .on("join", |socket: Socket, Data(room): Data<String>| {
             socket.join(room);
             sorted_rooms(&socket)
@@ -132,6 +140,27 @@ fn program(namespace: Namespace) -> Namespace {
                 log.add(&socket, "disconnect", reason);
             },
         )
+}
+
+/// Does not come back at once, and not always equally late.
+async fn wander() {
+    thread_local! {
+        static STATE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
+    }
+    let random = STATE.with(|state| {
+        let mut bits = state.get();
+        bits ^= bits << 13;
+        bits ^= bits >> 17;
+        bits ^= bits << 5;
+        state.set(bits);
+        bits
+    });
+    for _ in 0..random % 4 {
+        tokio::task::yield_now().await;
+    }
+    if random.is_multiple_of(16) {
+        tokio::time::sleep(Duration::from_micros(u64::from(random % 2000))).await;
+    }
 }
 
 fn sorted_rooms(socket: &Socket) -> Vec<String> {

@@ -162,7 +162,7 @@ pub trait Adapter: Send + Sync + 'static {
     /// Waits until leave is taken; called by [`Server::wait`](crate::Server::wait) once all cores have ended. It should not take more than a second.
     fn wait(&self) {}
 
-    /// Are there, or may there be, other servers at all? Asked once, before `start`. Default: true.
+    /// Are there, or may there be, other servers at all? Asked before `start`, and always answered alike. Default: true.
     fn is_cluster(&self) -> bool {
         true
     }
@@ -173,7 +173,8 @@ pub trait Adapter: Send + Sync + 'static {
     }
 
     /// Does this adapter hand what is broadcast to this server's own sockets, too? One does that has to know a packet's offset first: the server then
-    /// leaves it to the adapter, which calls [`Host::deliver`] in the order of the broadcasts. Asked once, before `start`. Default: false.
+    /// leaves it to the adapter, which calls [`Host::deliver`] in the order of the broadcasts (so that nobody knows at once how many sockets get it:
+    /// [`emit_counted`](crate::Broadcast::emit_counted) counts none). Broadcasts whose answers are wanted are not meant. Asked before `start`, and always answered alike. Default: false.
     fn delivers_here(&self) -> bool {
         false
     }
@@ -230,12 +231,13 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(ready(Gathered::default()))
     }
 
-    /// Does it want to know of rooms, for a channel of each? Asked once, before `start`. Default: false.
+    /// Does it want to know of rooms, for a channel of each? Asked before `start`, and always answered alike. Default: false.
     fn wants_rooms(&self) -> bool {
         false
     }
 
-    /// This server has its first member of a room. Only where [`wants_rooms`](Adapter::wants_rooms). Default: nothing.
+    /// This server has its first member of a room, that of a socket's own name included. Only where [`wants_rooms`](Adapter::wants_rooms). Default:
+    /// nothing.
     fn room_created(&self, namespace: &str, room: &str) {
         let _ = (namespace, room);
     }

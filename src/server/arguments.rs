@@ -283,7 +283,10 @@ impl<'de> Deserializer<'de> for List<'_, 'de> {
     }
 }
 
-/// Hands a visitor exactly `len` elements, whatever the length of the list.
+/// The length that an [`ArgList`](super::ArgList) asks for: whatever the list has.
+pub(super) const ANY_LEN: usize = usize::MAX;
+
+/// Hands a visitor exactly `len` elements, whatever the length of the list; all that there are for [`ANY_LEN`].
 struct Tuple<V> {
     visitor: V,
     len: usize,
@@ -331,11 +334,14 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Padded<'_, A> {
         if let Some(value) = self.arguments.next_element_seed(Lent(&mut seed))? {
             return Ok(Some(value));
         }
+        if self.len == ANY_LEN {
+            return Ok(None);
+        }
         seed.map(|seed| missing(index, seed)).transpose()
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.len - self.next)
+        (self.len != ANY_LEN).then(|| self.len - self.next)
     }
 }
 

@@ -267,8 +267,10 @@ impl<'a> Broadcast<'a> {
             ..Wanted::default()
         };
         let target = self.target();
-        if let Some(elsewhere) = self.elsewhere() {
-            elsewhere.broadcast(&target, message);
+        if let Some(elsewhere) = self.elsewhere()
+            && elsewhere.broadcast(&target, message)
+        {
+            return Receivers::default();
         }
         let spread = match self.hall {
             Some(hall) => hall.broadcast(&target, message, wanted),

@@ -472,6 +472,13 @@ impl Builder {
 
     /// How the server is joined with others.
     fn take_cluster(&mut self) -> Result<Cluster> {
+        let adapter = self.adapter.take();
+        let adapter = adapter.unwrap_or_else(|| Arc::new(InMemory));
+        if adapter.is_cluster() && adapter.wants_rooms() {
+            self.root.tell_rooms_to_cluster();
+            let all = self.namespaces.iter_mut();
+            all.for_each(|(_, namespace)| namespace.tell_rooms_to_cluster());
+        }
         let mut events = HashMap::new();
         events.insert(
             normal_name("/"),
@@ -492,11 +499,7 @@ impl Builder {
                 }
             }
         }
-        let adapter = self.adapter.take();
-        Ok(Cluster::new(
-            adapter.unwrap_or_else(|| Arc::new(InMemory)),
-            events,
-        ))
+        Ok(Cluster::new(adapter, events))
     }
 
     pub(super) fn into_shared(mut self) -> Result<Shared> {

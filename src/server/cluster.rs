@@ -54,6 +54,15 @@ impl Cluster {
         self.is_cluster.then_some(&self.adapter)
     }
 
+    /// This server has its first member of a room, or no member any more.
+    pub(crate) fn tell_of_room(&self, namespace: &str, room: &str, has_members: bool) {
+        if has_members {
+            self.adapter.room_created(namespace, room);
+        } else {
+            self.adapter.room_deleted(namespace, room);
+        }
+    }
+
     /// Joins the cluster. The cores must be able to take mail.
     pub(crate) fn start(shared: &Arc<Shared>) -> Result<()> {
         if let Some(others) = shared.cluster.others() {

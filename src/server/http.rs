@@ -47,6 +47,7 @@ impl Port for Rc<Hall> {
 const METHOD: Refusal = Refusal::new(405, "This page can only be read: use GET.");
 pub(crate) const NOT_FOUND: Refusal = Refusal::new(404, "Nothing is served at this path.");
 const ORIGIN: Refusal = Refusal::new(403, "Pages of this origin may not connect here.");
+const CLOSED: Refusal = Refusal::new(403, "This request may not connect here.");
 const TARGET: Refusal = Refusal::new(
     400,
     "The request target must be a path, or a URL with http or https.",
@@ -68,6 +69,9 @@ pub(crate) fn door(
         Place::WebSocket(spot) => {
             if !upgrade::is_from(request.headers("origin"), spot.origins) {
                 return Door::Refused(ORIGIN);
+            }
+            if !spot.accepts(&handshake) {
+                return Door::Refused(CLOSED);
             }
             match upgrade::encode(request, spot.protocols, &http::HeaderMap::new()) {
                 Ok(answer) => Door::Plain {
@@ -100,7 +104,7 @@ fn engine_door(
     {
         return Door::Http;
     }
-    let Ok(opening) = query.opening(above, handshake(), options) else {
+    let Ok(opening) = query.opening(above, handshake(), None, options) else {
         return Door::Http;
     };
     let mut headers = http::HeaderMap::new();
@@ -215,12 +219,16 @@ fn open_websocket<B>(shared: &Shared, spot: &Spot<'_>, request: &Request<B>, via
         return Served::Answer(refusal(&ORIGIN));
     }
     let head = answer::head_of_request(request);
+    let handshake = || Handshake::new(&head, via, shared.now_ms());
+    if !spot.accepts(handshake) {
+        return Served::Answer(refusal(&CLOSED));
+    }
     match upgrade::accept(&head, spot.protocols) {
         Ok(response) => {
             let takeover = Takeover::Plain {
                 number: spot.number,
                 scope: spot.scope.clone(),
-                handshake: Handshake::new(&head, via, shared.now_ms()),
+                handshake: handshake(),
             };
             Served::TakeOver(response, takeover)
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub mod adapter;
+mod arg_list;
 mod arguments;
 mod asking;
 mod binary;
@@ -56,6 +57,7 @@ pub mod testing;
 mod tls;
 mod websocket;
 
+pub use arg_list::ArgList;
 pub use arguments::{DecodeError, EncodeError};
 pub use asking::{Answers, BroadcastAcks};
 pub use binary::{Binary, Payload};
@@ -184,6 +186,19 @@ impl Server {
     /// The number of cores that serve.
     pub fn cores(&self) -> usize {
         self.shared.addresses().len()
+    }
+
+    /// The value that [`Builder::state`] registered for `T`, for code that has no [`State`] parameter.
+    ///
+    /// ```
+    /// struct Words(Vec<String>);
+    /// # fn f(server: &ringhall::Server) {
+    /// let words = server.state::<Words>().map_or(0, |words| words.0.len());
+    /// # let _ = words;
+    /// # }
+    /// ```
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared.states.find()
     }
 
     /// Emits an event to every socket of the main namespace, on all cores.

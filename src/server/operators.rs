@@ -18,8 +18,8 @@ use crate::shard::thread;
 /// The sender (`target.not`) is nobody there. Questions and fetches are answered through the channel they carry: whoever keeps a sending
 /// end of it has not answered yet.
 pub(crate) trait Elsewhere: Send + Sync {
-    /// A broadcast that wants no answer.
-    fn broadcast(&self, target: &Target<'_>, message: Outgoing<'_>);
+    /// A broadcast that wants no answer. `true`: this server's sockets are given it by the cluster, too.
+    fn broadcast(&self, target: &Target<'_>, message: Outgoing<'_>) -> bool;
     /// A broadcast that asks. Nobody waits any longer than `timeout_ms`.
     fn ask(&self, target: &Target<'_>, message: Outgoing<'_>, asking: &Asking, timeout_ms: u64);
     fn operate(&self, target: &Target<'_>, deed: &Deed);

@@ -22,6 +22,8 @@ pub(crate) struct RoomHandlers {
     join: Vec<OnMember>,
     leave: Vec<OnMember>,
     delete: Vec<OnRoom>,
+    /// The adapter wants to know, too.
+    is_told_to_cluster: bool,
 }
 
 impl RoomHandlers {
@@ -32,12 +34,13 @@ impl RoomHandlers {
         all.join.extend_from_slice(&other.join);
         all.leave.extend_from_slice(&other.leave);
         all.delete.extend_from_slice(&other.delete);
+        all.is_told_to_cluster |= other.is_told_to_cluster;
         all
     }
 
     /// Does anybody want to know which rooms there are?
     fn counts(&self) -> bool {
-        !self.create.is_empty() || !self.delete.is_empty()
+        self.is_told_to_cluster || !self.create.is_empty() || !self.delete.is_empty()
     }
 }
 
@@ -104,6 +107,11 @@ impl Namespace {
         self
     }
 
+    /// The adapter wants to know of its rooms.
+    pub(crate) fn tell_rooms_to_cluster(&mut self) {
+        self.room_handlers().is_told_to_cluster = true;
+    }
+
     fn room_handlers(&mut self) -> &mut RoomHandlers {
         Arc::make_mut(self.table.rooms.get_or_insert_default())
     }
@@ -116,8 +124,8 @@ pub(crate) struct Ledger(Mutex<Scopes>);
 type Scopes = HashMap<Arc<str>, HashMap<Box<str>, usize>>;
 
 impl Ledger {
-    /// One core more has members. `true`: it is the first.
-    fn enter(&self, scope: &Arc<str>, room: &str) -> bool {
+    /// One core more has members. `true`: it is the first. `tell` is called then, in the order in which rooms come and go; it must not wait.
+    fn enter(&self, scope: &Arc<str>, room: &str, tell: impl FnOnce()) -> bool {
         let mut scopes = self.lock();
         let rooms = scopes.entry(scope.clone()).or_default();
         if let Some(cores) = rooms.get_mut(room) {
@@ -125,11 +133,12 @@ impl Ledger {
             return false;
         }
         rooms.insert(room.into(), 1);
+        tell();
         true
     }
 
-    /// One core has no members any more. `true`: it was the last.
-    fn leave(&self, scope: &str, room: &str) -> bool {
+    /// One core has no members any more. `true`: it was the last; as for [`Ledger::enter`].
+    fn leave(&self, scope: &str, room: &str, tell: impl FnOnce()) -> bool {
         let mut scopes = self.lock();
         let Some(rooms) = scopes.get_mut(scope) else {
             return false;
@@ -145,6 +154,7 @@ impl Ledger {
         if rooms.is_empty() {
             scopes.remove(scope);
         }
+        tell();
         true
     }
 
@@ -210,7 +220,13 @@ impl Local {
             return;
         };
         let (id, scope) = socket.id_and_namespace();
-        if is_first_here && handlers.counts() && self.shared().ledger.enter(scope, room) {
+        let tell = || {
+            if handlers.is_told_to_cluster {
+                self.shared().cluster.tell_of_room(scope, room, true);
+            }
+        };
+        let ledger = &self.shared().ledger;
+        if is_first_here && handlers.counts() && ledger.enter(scope, room, tell) {
             run(&handlers.create, |handler| handler(room));
         }
         run(&handlers.join, |handler| handler(room, &id));
@@ -222,7 +238,13 @@ impl Local {
         };
         let (id, scope) = socket.id_and_namespace();
         run(&handlers.leave, |handler| handler(room, &id));
-        if was_last_here && handlers.counts() && self.shared().ledger.leave(scope, room) {
+        let tell = || {
+            if handlers.is_told_to_cluster {
+                self.shared().cluster.tell_of_room(scope, room, false);
+            }
+        };
+        let ledger = &self.shared().ledger;
+        if was_last_here && handlers.counts() && ledger.leave(scope, room, tell) {
             run(&handlers.delete, |handler| handler(room));
         }
     }

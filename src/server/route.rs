@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Handshake;
 use super::engine::EngineRoute;
 use super::handler::Outcome;
+use super::task;
 use super::websocket::{
     BoxedCloseHandler, BoxedMessageHandler, BoxedOpenHandler, CloseFrame, CloseHandler, Message,
     MessageHandler, OpenHandler, WebSocket,
@@ -42,7 +43,11 @@ pub struct WebSocketRoute {
     close: Option<BoxedCloseHandler>,
     protocols: Vec<Box<str>>,
     origins: Option<Vec<Box<str>>>,
+    gate: Option<Gate>,
 }
+
+/// Lets requests in or refuses them.
+pub(crate) type Gate = Box<dyn Fn(&Handshake) -> bool + Send + Sync>;
 
 impl WebSocketRoute {
     /// A route that accepts WebSockets and reads their messages into nothing.
@@ -81,6 +86,24 @@ impl WebSocketRoute {
         self
     }
 
+    /// Asked for each request before it is answered; those that it does not accept get status 403, and so do all if it panics. Replaces an
+    /// earlier one. What has to be waited for is no matter for it: open, and close again. Default: all may connect.
+    ///
+    /// ```
+    /// # use ringhall::{Handshake, WebSocketRoute};
+    /// let route = WebSocketRoute::new().accept_if(|request: &Handshake| {
+    ///     request.header("origin") == Some("https://example.org") // pages of this origin, and nobody else
+    /// });
+    /// # let _ = route;
+    /// ```
+    pub fn accept_if(
+        mut self,
+        accepts: impl Fn(&Handshake) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.gate = Some(Box::new(accepts));
+        self
+    }
+
     /// Runs when a WebSocket has opened, before any of its messages. Replaces an earlier handler.
     pub fn on_open<M>(mut self, handler: impl OpenHandler<M>) -> Self {
         self.open = Some(handler.into_boxed());
@@ -107,6 +130,15 @@ pub(crate) struct Spot<'a> {
     pub(crate) protocols: &'a [Box<str>],
     /// Without a list all may connect.
     pub(crate) origins: Option<&'a [Box<str>]>,
+    pub(crate) gate: Option<&'a Gate>,
+}
+
+impl Spot<'_> {
+    /// Does the application let this request in?
+    pub(crate) fn accepts(&self, handshake: impl FnOnce() -> Handshake) -> bool {
+        self.gate
+            .is_none_or(|gate| task::guard(|| gate(&handshake())).unwrap_or(false))
+    }
 }
 
 /// What is at a path.
@@ -194,6 +226,7 @@ impl Routes {
                     scope,
                     protocols: &route.protocols,
                     origins: route.origins.as_deref(),
+                    gate: route.gate.as_ref(),
                 })
             }
             Some(Exact::Page { content_type, body }) => Place::Page {
@@ -269,6 +302,7 @@ pub(crate) fn scope_of(path: &str) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::handshake::Via;
 
     /// The number of the route of Engine.IO at a path: `None` for Socket.IO.
     fn engine_at(routes: &Routes, path: &str) -> Option<usize> {
@@ -298,5 +332,21 @@ mod tests {
         assert_eq!(routes.unreachable(), None);
         assert!(routes.websocket("/io/echo", WebSocketRoute::new()));
         assert_eq!(routes.unreachable(), Some(("/io/echo", "/io/")));
+    }
+
+    #[test]
+    fn a_gate_accepts_refuses_or_panics() {
+        let mut routes = Routes::new(None);
+        let gate = |request: &Handshake| request.header("x").expect("a header") == "y";
+        assert!(routes.websocket("/gated", WebSocketRoute::new().accept_if(gate)));
+        assert!(routes.websocket("/open", WebSocketRoute::new()));
+        let accepts = |path: &str, head: &[u8]| match routes.find(path) {
+            Place::WebSocket(spot) => spot.accepts(|| Handshake::new(head, Via::default(), 0)),
+            _ => panic!("{path} is a route"),
+        };
+        assert!(accepts("/gated", b"GET /gated HTTP/1.1\r\nX: y\r\n\r\n"));
+        assert!(!accepts("/gated", b"GET /gated HTTP/1.1\r\nX: z\r\n\r\n"));
+        assert!(!accepts("/gated", b"GET /gated HTTP/1.1\r\n\r\n"));
+        assert!(accepts("/open", b"GET /open HTTP/1.1\r\n\r\n"));
     }
 }

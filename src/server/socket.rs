@@ -34,6 +34,7 @@ use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId, Tra
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
+use crate::shard::grant::Granted;
 use crate::shard::hall::{Outgoing, SocketKey, Standing};
 use crate::shard::recovery::Pid;
 use crate::wire::parser::Parser;
@@ -82,6 +83,8 @@ struct Own {
     data: Option<Arc<str>>,
     session: data::Session,
     recovered: bool,
+    /// What the application gave the session; kept for one that may yet have to ask anew.
+    granted: Option<Rc<Granted>>,
     /// Held by each concurrent handler that runs, so that they are counted.
     beside: Option<Rc<()>>,
 }
@@ -149,7 +152,7 @@ impl Socket {
     ///
     /// ```
     /// # fn f(socket: &ringhall::Socket) {
-    /// socket.emit("handshake", ringhall::Data(socket.handshake_details()));
+    /// socket.emit("handshake", socket.handshake_details());
     /// # }
     /// ```
     pub fn handshake_details(&self) -> HandshakeDetails {
@@ -530,11 +533,20 @@ impl Socket {
     }
 
     /// It goes on with a session that had this data.
-    pub(crate) fn set_recovered(&self, data: Option<Arc<str>>) {
+    pub(crate) fn set_recovered(&self, data: Option<Arc<str>>, granted: Option<&Rc<Granted>>) {
+        if let Some(granted) = granted {
+            self.keep_granted(granted);
+        }
         let mut own = self.0.own.borrow_mut();
         let own = own.get_or_insert_default();
         own.recovered = true;
         own.data = data;
+        own.granted = granted.cloned();
+    }
+
+    pub(crate) fn granted(&self) -> Option<Rc<Granted>> {
+        let own = self.0.own.borrow();
+        own.as_ref().and_then(|own| own.granted.clone())
     }
 
     pub(crate) fn id_and_namespace(&self) -> (SocketId, &Arc<str>) {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 
 use super::call::Opening;
+use super::grant::Granted;
 use super::hall::SocketKey;
 use super::handshake::Handshake;
 use super::home::SocketId;
@@ -48,6 +49,8 @@ pub(crate) struct Knock<'a> {
     pub(crate) connection: ConnKey,
     pub(crate) namespace: &'a str,
     pub(crate) handshake: &'a Rc<Handshake>,
+    /// What the application gave the session when it let the client in.
+    pub(crate) granted: Option<&'a Rc<Granted>>,
     /// The JSON object of the CONNECT packet, or nothing.
     pub(crate) auth: &'a [u8],
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
+use super::grant::Grant;
 use super::handshake::Handshake;
 use super::secure::Secure;
 use crate::proto::session::{Revision, Transport};
@@ -76,6 +77,8 @@ pub(crate) struct Opening {
     pub(crate) base64_only: bool,
     /// What the application chose as the name, before what routes.
     pub(crate) name: Option<Box<str>>,
+    /// What the application gave it when it let the client in.
+    pub(crate) grant: Option<Grant>,
 }
 
 /// What is spoken over a session.

@@ -19,6 +19,7 @@ use super::call::{Above, Opening, Route};
 use super::command::Command;
 use super::connection::{Context, Flow};
 use super::dialect::Dialect;
+use super::grant::{Grant, Granted};
 use super::hall::SocketKey;
 use super::handshake::Handshake;
 use super::home::Sid;
@@ -47,6 +48,7 @@ pub(crate) struct Engine {
     carrier: Carrier,
     upper: Upper,
     handshake: Rc<Handshake>,
+    granted: Option<Rc<Granted>>,
     /// The client's sockets; the client machine knows them by their index here. Without Socket.IO there is one.
     sockets: SmallVec<[Option<SocketKey>; 1]>,
 }
@@ -111,6 +113,7 @@ impl Engine {
                 Above::Raw { number, .. } => Upper::Raw(number),
             },
             handshake: Rc::new(opening.handshake),
+            granted: opening.grant.map(Grant::settle),
             sockets: SmallVec::new(),
         }))
     }
@@ -203,6 +206,7 @@ impl Engine {
             sid: self.sid.as_str(),
             revision: self.revision,
             handshake: &self.handshake,
+            granted: self.granted.as_ref(),
             sockets: &mut self.sockets,
             cx,
         };
@@ -225,6 +229,7 @@ impl Engine {
                 carrier: Carrier::WebSocket(websocket),
                 upper,
                 handshake,
+                granted,
                 sockets,
                 ..
             } = self
@@ -239,6 +244,7 @@ impl Engine {
                 sid: sid.as_str(),
                 revision: *revision,
                 handshake,
+                granted: granted.as_ref(),
                 sockets,
                 cx,
             };

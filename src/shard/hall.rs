@@ -254,6 +254,10 @@ impl Hall {
         self.state.borrow().seats.get(key).is_some()
     }
 
+    pub(crate) fn id_of(&self, key: SocketKey) -> Option<SocketId> {
+        self.state.borrow().seats.get(key).map(|seat| seat.id)
+    }
+
     pub(crate) fn connection_of(&self, key: SocketKey) -> Option<ConnKey> {
         self.state
             .borrow()

@@ -24,6 +24,7 @@ pub(crate) mod connection;
 mod dialect;
 mod ending;
 pub(crate) mod engine;
+pub(crate) mod grant;
 pub(crate) mod hall;
 pub(crate) mod handshake;
 pub(crate) mod home;

@@ -8,6 +8,7 @@
 
 mod client;
 mod families;
+mod gate;
 mod middlewares;
 
 use std::sync::{Arc, Mutex};

@@ -9,6 +9,7 @@
 mod client;
 mod operations;
 mod servers;
+mod transports;
 
 use std::sync::Mutex;
 use std::sync::mpsc;

@@ -22,7 +22,7 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(within).expect("it ends")
 }
 
-/// A way onto the bus that can be cut, as when a machine loses its power.
+/// A way onto the bus that can be cut, as when a machine loses its power. What goes over it is written as JSON and read again.
 pub(crate) struct Cable {
     bus: BusTransport,
     is_cut: Arc<AtomicBool>,
@@ -46,7 +46,7 @@ impl ClusterTransport for Cable {
     ) -> AdapterFuture<Result<Option<String>, AdapterError>> {
         match self.cut() {
             Some(error) => Box::pin(async { Err(error) }),
-            None => self.bus.publish(message),
+            None => self.bus.publish(over_the_wire(&message)),
         }
     }
 
@@ -57,13 +57,17 @@ impl ClusterTransport for Cable {
     ) -> AdapterFuture<Result<(), AdapterError>> {
         match self.cut() {
             Some(error) => Box::pin(async { Err(error) }),
-            None => self.bus.publish_response(to, message),
+            None => self.bus.publish_response(to, over_the_wire(&message)),
         }
     }
 
     fn close(&self) -> AdapterFuture<()> {
         self.bus.close()
     }
+}
+
+fn over_the_wire(message: &Message) -> Arc<Message> {
+    Arc::new(Message::from_json(&message.to_json()).expect("it is read as it was written"))
 }
 
 /// Servers that know each other, and end with it.

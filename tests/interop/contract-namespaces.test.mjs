@@ -113,8 +113,9 @@ describe('namespaces', () => {
     assert.deepEqual(await call(socket, 'namespaces'), fixed);
     const child = await contract.connect('closing', '/dyn-7');
     assert.deepEqual(await call(socket, 'namespaces'), [...fixed, '/dyn-7'].sort());
+    const { id } = child;
     child.disconnect();
-    await eventually(() => call(socket, 'log', child.id), () => true, 'an answer');
+    await logged(socket, id, 3);
     assert.deepEqual(await call(socket, 'namespaces'), [...fixed, '/dyn-7'].sort());
   });
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { openSession, poll, startContract } from './contract.mjs';
-import { bytes, call, collect, eventually, needsWebSocket, next, transports } from './harness.mjs';
+import { bytes, call, collect, eventually, isReference, needsWebSocket, next, transports } from './harness.mjs';
 
 const require = createRequire(import.meta.url);
 const { Socket: EngineClient } = require('engine.io-client');
@@ -241,7 +241,9 @@ describe('eio3: clients of Socket.IO 2', () => {
     const [error] = await next(socket, 'error');
     assert.deepEqual(error, { code: 401, reason: 'bad token' });
     const nowhere = open('/nowhere');
-    assert.deepEqual((await next(nowhere, 'error'))[0], { message: 'Invalid namespace' });
+    // What Socket.IO 2 said, and its clients expect. In Node's server of today this one refusal is an object.
+    const why = 'Invalid namespace';
+    assert.deepEqual((await next(nowhere, 'error'))[0], isReference ? { message: why } : why);
   });
 
   test('a websocket alone', { skip: needsWebSocket }, async () => {

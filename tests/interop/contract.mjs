@@ -48,6 +48,7 @@ async function attempt(program, basePort) {
   });
   try {
     await within(ready, `${file} prints "ready"`);
+    child.stderr.removeAllListeners('data').pipe(process.stderr);
     return child;
   } catch (error) {
     child.kill('SIGKILL');

@@ -21,6 +21,7 @@ const { values: options } = parseArgs({
     'ping-interval': { type: 'string', default: '25000' },
     'ping-timeout': { type: 'string', default: '20000' },
     'allow-eio3': { type: 'boolean', default: false },
+    recovery: { type: 'string' },
     parser: { type: 'string', default: 'default' },
   },
 });
@@ -37,7 +38,8 @@ const sessions = {
   pingTimeout: Number(options['ping-timeout']),
   allowEIO3: options['allow-eio3'],
 };
-const io = new Server(web, { ...sessions, ...(options.parser === 'msgpack' && { parser: msgpack }) });
+const recovery = options.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(options.recovery) } };
+const io = new Server(web, { ...sessions, ...recovery, ...(options.parser === 'msgpack' && { parser: msgpack }) });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
@@ -108,6 +110,11 @@ function interop(socket) {
   socket.on('ask', (event, args, ms, ack) => {
     socket.timeout(ms).emit(event, ...args, (error, ...res) => ack({ error: error ? error.message : null, res }));
   });
+  socket.on('wander', async (number, ack) => {
+    await new Promise(setImmediate);
+    socket.emit('wandered', number);
+    ack?.(number);
+  });
   socket.on('burst-bin', (n, size) => {
     for (let i = 0; i < n; i += 1) socket.emit('burst-bin', i, Buffer.alloc(size, i & 255));
   });
@@ -117,11 +124,86 @@ function interop(socket) {
   socket.on('log', (id, ack) => ack(log.get(id) ?? []));
 }
 
+/** What examples/interop/admission.rs does. */
+function admission() {
+  const gates = new Map();
+  const gate = (name) => {
+    if (!gates.has(name)) gates.set(name, { permits: 0, waiting: [], count: 0 });
+    return gates.get(name);
+  };
+  const pass = async (name) => {
+    const here = gate(name);
+    here.count += 1;
+    if (here.permits > 0) here.permits -= 1;
+    else await new Promise((resolve) => { here.waiting.push(resolve); });
+    here.count -= 1;
+  };
+  const release = (name) => {
+    const next = gate(name).waiting.shift();
+    if (next) next();
+    else gate(name).permits += 1;
+  };
+  const tally = new Map();
+  const count = (socket, what) => {
+    const { wait } = socket.handshake.auth;
+    if (!tally.has(wait)) tally.set(wait, [0, 0]);
+    tally.get(wait)[what] += 1;
+  };
+  const announced = [];
+
+  const guarded = io.of('/guarded');
+  guarded.use((socket, next) => {
+    socket.join('newcomers');
+    socket.data.passed = ['first'];
+    next();
+  });
+  guarded.use(async (socket, next) => {
+    socket.data.passed.push('second');
+    socket.emit('early', socket.connected, 'before');
+    const { wait, token } = socket.handshake.auth;
+    if (wait) await pass(wait);
+    if (token === 'secret') return next();
+    if (token === undefined) return next(new Error('no token'));
+    return next(Object.assign(new Error('not with this token'), { data: { code: 401, token } }));
+  });
+  guarded.use((socket, next) => {
+    socket.data.passed.push('third');
+    next();
+  });
+  guarded.on('connection', (socket) => {
+    count(socket, 0);
+    socket.on('disconnect', () => count(socket, 1));
+    socket.on('passed', (ack) => ack(socket.data.passed));
+    interop(socket);
+  });
+
+  const rooms = io.of(/^\/room-\d+$/);
+  rooms.on('connection', interop);
+  io.of((name, { wait, token }, next) => {
+    if (!name.startsWith('/team-')) return next(null, false);
+    return Promise.resolve(wait && pass(wait)).then(() => next(null, token === 'secret'));
+  }).on('connection', interop);
+
+  io.on('new_namespace', (namespace) => announced.push(namespace.name));
+  io.on('connection', (socket) => {
+    socket.on('announced', (ack) => ack(announced));
+    socket.on('namespaces', (ack) => ack([...io._nsps.keys()].sort()));
+    socket.on('tell-rooms', (room, event, args, ack) => {
+      (room ? rooms.to(room) : rooms).emit(event, ...args);
+      ack(true);
+    });
+    socket.on('release', (name, ack) => { release(name); ack(true); });
+    socket.on('waiting', (name, ack) => ack(gate(name).count));
+    socket.on('tally', (name, ack) => ack(tally.get(name) ?? [0, 0]));
+  });
+}
+
 if (options.program === 'lobby') {
   io.of('/').on('connection', lobby);
   io.of((name, auth, next) => next(null, true)).on('connection', lobby);
 } else {
   for (const name of ['/', '/chat', '/other']) io.of(name).on('connection', interop);
+  admission();
   events(io.of('/events'));
 }
 

@@ -87,7 +87,8 @@ pub trait ClusterTransport: Send + Sync + 'static {
         false
     }
 
-    /// Does it want to know of rooms, for a channel of each? Default: false.
+    /// Does it want to know of rooms, for a channel of each? Then rooms are counted over this server's cores, those of sockets' own names included.
+    /// Default: false.
     fn wants_rooms(&self) -> bool {
         false
     }

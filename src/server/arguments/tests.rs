@@ -359,3 +359,30 @@ proptest! {
         prop_assert_eq!(read::<(i32, i32, i32)>(&json).is_ok(), values.len() >= 3);
     }
 }
+
+#[test]
+fn an_argument_list_is_as_long_as_it_is() {
+    use crate::server::ArgList;
+
+    for length in [0, 1, 2, 20] {
+        let values = ArgList((0..length).collect::<Vec<u32>>());
+        assert_eq!(there_and_back(&values), values);
+        assert_eq!(
+            list(&values).matches(',').count(),
+            length.saturating_sub(1) as usize
+        );
+    }
+    assert_eq!(list(&ArgList(vec![1, 2])), "1,2");
+    assert_eq!(
+        read::<ArgList<Option<u8>>>("[1,null]").unwrap().0,
+        [Some(1), None]
+    );
+    assert_eq!(read::<ArgList<Binary>>("[]").unwrap().0, []);
+    assert!(read::<ArgList<u8>>(r#"[1,"two"]"#).is_err());
+    // Within a value it is a list as any other.
+    assert_eq!(
+        read::<(u8, ArgList<u8>)>("[1,[2,3]]").unwrap(),
+        (1, ArgList(vec![2, 3]))
+    );
+    assert_eq!(list(&(1, ArgList(vec![2, 3]))), "1,[2,3]");
+}

@@ -13,6 +13,7 @@ use crate::server::Handshake;
 use crate::server::engine::EngineRoute;
 use crate::server::http::fallback::Fallback;
 use crate::server::http::options::{ConnectionError, Forbidden};
+use crate::shard::grant::Grant;
 
 impl Builder {
     /// Speaks Engine.IO without Socket.IO at a path, on both transports; see [`EngineRoute`].
@@ -33,6 +34,24 @@ impl Builder {
     /// Asked for each client that wants to open a session, on either transport, before it is let in (`allowRequest` in Node). The
     /// message of the error is what the client is told. It is not asked again for the requests of a session, nor for an upgrade.
     ///
+    /// What it returns with `Ok`, unless that is `()`, is a session value of all sockets of the client, in whatever namespaces: handlers and middlewares
+    /// get it as [`Session<T>`](crate::Session). It is made where the request is answered, and goes to the session's core, so it must be `Send`.
+    ///
+    /// ```
+    /// use ringhall::{Forbidden, Handshake, Server, Session};
+    ///
+    /// struct User { name: String }
+    ///
+    /// let server = Server::builder()
+    ///     .allow_request(|request: Handshake| async move {
+    ///         match request.header("x-user") {
+    ///             Some(name) => Ok(User { name: name.to_owned() }),
+    ///             None => Err(Forbidden::default()),
+    ///         }
+    ///     })
+    ///     .on("whoami", |user: Session<User>| user.name.clone());
+    /// # let _ = server;
+    /// ```
     /// This is also what keeps pages of other origins from connecting with a WebSocket, which CORS does not do.
     ///
     /// ```
@@ -46,14 +65,18 @@ impl Builder {
     /// });
     /// # let _ = builder;
     /// ```
-    pub fn allow_request<Fut>(
+    pub fn allow_request<T, Fut>(
         mut self,
         gate: impl Fn(Handshake) -> Fut + Send + Sync + 'static,
     ) -> Self
     where
-        Fut: Future<Output = Result<(), Forbidden>> + Send + 'static,
+        T: Send + 'static,
+        Fut: Future<Output = Result<T, Forbidden>> + Send + 'static,
     {
-        self.hooks.gate = Some(Box::new(move |handshake| Box::pin(gate(handshake))));
+        self.hooks.gate = Some(Box::new(move |handshake| {
+            let asked = gate(handshake);
+            Box::pin(async move { asked.await.map(Grant::new) })
+        }));
         self
     }
 

@@ -14,6 +14,7 @@ use crate::server::operators::Elsewhere;
 use crate::shard::hall::asking::{Asking, Report};
 use crate::shard::hall::operation::{Deed, Handshaken, View, Whole};
 use crate::shard::hall::{Outgoing, Target};
+use crate::shard::thread;
 use crate::wire::json::MAX_DEPTH;
 use crate::wire::msgpack::{self, Unpacked};
 use crate::wire::socket::{self, Limits};
@@ -23,20 +24,33 @@ use super::NO_DATA;
 /// See the module's text.
 pub(super) struct Others {
     adapter: Arc<dyn Adapter>,
+    /// The adapter hands broadcasts to this server, too.
+    delivers_here: bool,
 }
 
 impl Others {
     pub(super) fn new(adapter: Arc<dyn Adapter>) -> Self {
-        Others { adapter }
+        Others {
+            delivers_here: adapter.delivers_here(),
+            adapter,
+        }
     }
 }
 
 impl Elsewhere for Others {
-    fn broadcast(&self, target: &Target<'_>, message: Outgoing<'_>) {
-        if let Some(packet) = packet_of(message) {
-            self.adapter
-                .broadcast(target.scope, packet, options_of(target));
+    fn broadcast(&self, target: &Target<'_>, message: Outgoing<'_>) -> bool {
+        let Some(packet) = packet_of(message) else {
+            return false;
+        };
+        let mut options = options_of(target);
+        if self.delivers_here {
+            // The sender is one of those who may get it back. As in Node, it is known by the room of its own name.
+            let sender = target.not.zip(thread::current());
+            let sender = sender.and_then(|(key, hall)| hall.id_of(key));
+            options.except.extend(sender.map(|id| id.to_string()));
         }
+        self.adapter.broadcast(target.scope, packet, options);
+        self.delivers_here
     }
 
     fn ask(&self, target: &Target<'_>, message: Outgoing<'_>, asking: &Asking, timeout_ms: u64) {

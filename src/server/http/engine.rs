@@ -19,6 +19,7 @@ use super::query::Query;
 use super::script::Scripts;
 use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{Above, Answer, Call, Refused, Reply, Request as Asked, Takeover, Ticket};
+use crate::shard::grant::Grant;
 use crate::shard::handshake::{Handshake, Via};
 use crate::wire::coding;
 use crate::wire::cors;
@@ -140,8 +141,8 @@ impl<P: Port> Request<'_, P> {
     async fn open(&self, query: &Query, headers: &mut HeaderMap) -> Result<Served, Error> {
         query.check_opening(self.head.method.as_str(), false)?;
         let handshake = self.handshake();
-        self.port.wait_for(self.ask_gate(&handshake)).await?;
-        let opening = query.opening(self.above.clone(), handshake, self.options)?;
+        let grant = self.port.wait_for(self.ask_gate(&handshake)).await?;
+        let opening = query.opening(self.above.clone(), handshake, grant, self.options)?;
         let mut first = HeaderMap::new();
         self.options.run_hooks(&opening.handshake, true, &mut first);
         let answer = self.ask(|reply| Call::Open(Box::new(opening), reply)).await;
@@ -167,7 +168,7 @@ impl<P: Port> Request<'_, P> {
         }
     }
 
-    async fn ask_gate(&self, handshake: &Handshake) -> Result<(), Error> {
+    async fn ask_gate(&self, handshake: &Handshake) -> Result<Option<Grant>, Error> {
         let asked = self.options.ask_gate(handshake).await;
         asked.map_err(|Forbidden(message)| Error::Forbidden(message))
     }
@@ -189,8 +190,8 @@ impl<P: Port> Request<'_, P> {
             None => {
                 query.check_opening(self.head.method.as_str(), true)?;
                 let handshake = self.handshake();
-                self.port.wait_for(self.ask_gate(&handshake)).await?;
-                let opening = query.opening(self.above.clone(), handshake, self.options)?;
+                let grant = self.port.wait_for(self.ask_gate(&handshake)).await?;
+                let opening = query.opening(self.above.clone(), handshake, grant, self.options)?;
                 Takeover::Engine(Box::new(opening))
             }
         };

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use http::header::HeaderMap;
 
 use crate::server::task;
+use crate::shard::grant::Grant;
 use crate::shard::handshake::Handshake;
 use crate::wire::cookie::Cookie;
 use crate::wire::cors::Cors;
@@ -50,7 +51,7 @@ pub struct ConnectionError<'a> {
 }
 
 /// The future of a gate.
-pub(crate) type Asked = Pin<Box<dyn Future<Output = Result<(), Forbidden>> + Send>>;
+pub(crate) type Asked = Pin<Box<dyn Future<Output = Result<Option<Grant>, Forbidden>> + Send>>;
 /// Lets clients in or refuses them.
 pub(crate) type Gate = Box<dyn Fn(Handshake) -> Asked + Send + Sync>;
 /// Adds headers to answers.
@@ -90,9 +91,9 @@ impl Options {
     }
 
     /// Asks the gate, if there is one. A gate that panics lets nobody in.
-    pub(crate) async fn ask_gate(&self, handshake: &Handshake) -> Result<(), Forbidden> {
+    pub(crate) async fn ask_gate(&self, handshake: &Handshake) -> Result<Option<Grant>, Forbidden> {
         let Some(gate) = &self.hooks.gate else {
-            return Ok(());
+            return Ok(None);
         };
         let asked = task::caught(async { gate(handshake.clone()).await }).await;
         asked.unwrap_or_else(|| Err(Forbidden::default()))

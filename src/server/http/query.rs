@@ -4,6 +4,7 @@ use super::error::Error;
 use super::options::Options;
 use crate::proto::session::{Revision, Transport};
 use crate::shard::call::{Above, Opening};
+use crate::shard::grant::Grant;
 use crate::shard::handshake::Handshake;
 use crate::wire::http::query_value;
 
@@ -58,6 +59,7 @@ impl Query {
         &self,
         above: Above,
         handshake: Handshake,
+        grant: Option<Grant>,
         options: &Options,
     ) -> Result<Opening, Error> {
         let revision = self.revision.ok_or(Error::UnsupportedVersion)?;
@@ -67,6 +69,7 @@ impl Query {
             base64_only: self.base64_only,
             name: options.name(&handshake),
             handshake,
+            grant,
         })
     }
 }

@@ -22,7 +22,7 @@ use crate::server::middleware::{Passage, Rejection, Undecided};
 use crate::server::namespace::family::{Answer, LaterAnswer, LocalTakes, NamespaceRequest};
 use crate::server::namespace::known::Namespaces;
 use crate::server::socket::Socket;
-use crate::server::{Handshake, task};
+use crate::server::task;
 use crate::shard::application::{Decision, Entry, Knock, Verdict};
 use crate::shard::command::Command;
 use crate::shard::hall::{SocketKey, Standing};
@@ -78,15 +78,6 @@ impl Asked {
     }
 }
 
-/// Who asks.
-pub(super) struct Asker<'a> {
-    pub(super) connection: ConnKey,
-    pub(super) handshake: &'a Rc<Handshake>,
-    pub(super) auth: &'a [u8],
-    /// It cannot go on with a session that it had.
-    pub(super) is_new: bool,
-}
-
 /// Which family takes a name.
 enum Taken {
     By(usize),
@@ -112,64 +103,56 @@ const FULL: &str = "Server is full";
 impl Local {
     /// A client asks to be let in.
     pub(super) fn handle_knock(self: &Rc<Self>, knock: Knock<'_>) -> Verdict {
-        self.knock(&knock, false)
-    }
-
-    /// `is_new`: it cannot go on with a session that it had.
-    pub(super) fn knock(self: &Rc<Self>, knock: &Knock<'_>, is_new: bool) -> Verdict {
-        let asker = Asker {
-            connection: knock.connection,
-            handshake: knock.handshake,
-            auth: knock.auth,
-            is_new,
-        };
         if let Some((scope, number)) = self.shared.namespaces.find(knock.namespace) {
-            return self.receive(&asker, &scope, number);
+            return self.receive(&knock, &scope, number);
         }
         if self.shared.namespaces.families() == 0 {
             return refusal(INVALID);
         }
         match self.enter_child(knock.namespace, None) {
             Place::Unknown => {}
-            place => return self.receive_at(&asker, place),
+            place => return self.receive_at(&knock, place),
         }
-        let request = NamespaceRequest::new(knock.namespace, knock.auth, knock.handshake);
+        let request = NamespaceRequest::new(knock);
         match self.ask_families(&request, 0) {
             Taken::By(family) => {
                 let place = self.enter_child(knock.namespace, Some(family));
-                self.receive_at(&asker, place)
+                self.receive_at(&knock, place)
             }
             Taken::ByNobody => refusal(INVALID),
             Taken::Waiting(rest, family) => {
                 let name = request.shared_name();
                 let asked = &self.admissions.asked;
-                asked.borrow_mut().note(asker.connection, name, None);
-                self.place_later((asker.connection, is_new), request, rest, family);
+                asked.borrow_mut().note(knock.connection, name, None);
+                self.place_later(knock.connection, request, rest, family);
                 Verdict::Later
             }
         }
     }
 
-    fn receive_at(self: &Rc<Self>, asker: &Asker<'_>, place: Place) -> Verdict {
+    fn receive_at(self: &Rc<Self>, knock: &Knock<'_>, place: Place) -> Verdict {
         match place {
-            Place::At(scope, number) => self.receive(asker, &scope, number),
+            Place::At(scope, number) => self.receive(knock, &scope, number),
             Place::Unknown => refusal(INVALID),
             Place::Full => refusal(TOO_MANY),
         }
     }
 
     /// There is such a namespace, with this table: is the client let in?
-    fn receive(self: &Rc<Self>, asker: &Asker<'_>, scope: &Arc<str>, number: usize) -> Verdict {
-        if let Some(verdict) = self.recover(asker, scope, number) {
-            return verdict;
-        }
+    fn receive(self: &Rc<Self>, knock: &Knock<'_>, scope: &Arc<str>, number: usize) -> Verdict {
+        let recovered = self.recover(knock, scope, number);
+        recovered.unwrap_or_else(|| self.receive_new(knock, scope, number))
+    }
+
+    /// The same for one that does not go on with a session that it had.
+    fn receive_new(self: &Rc<Self>, knock: &Knock<'_>, scope: &Arc<str>, number: usize) -> Verdict {
         let is_open = self.tables[number].middlewares.is_empty();
         let standing = if is_open {
             Standing::Here
         } else {
             Standing::Pending
         };
-        let Some(socket) = self.take_seat(asker, scope, number, standing) else {
+        let Some(socket) = self.take_seat(knock, scope, number, standing) else {
             return refusal(FULL);
         };
         let passed = if is_open {
@@ -177,7 +160,20 @@ impl Local {
         } else {
             self.pass(&socket, 0)
         };
-        self.verdict(asker.connection, socket, passed)
+        self.verdict(knock.connection, socket, passed)
+    }
+
+    /// A client that is in this namespace, and did not get back its session there, asks to be let in anew.
+    pub(super) fn receive_again(self: &Rc<Self>, knock: &Knock<'_>) -> Verdict {
+        let place = match self.shared.namespaces.find(knock.namespace) {
+            Some((scope, number)) => Place::At(scope, number),
+            None => self.enter_child(knock.namespace, None),
+        };
+        match place {
+            Place::At(scope, number) => self.receive_new(knock, &scope, number),
+            Place::Unknown => refusal(INVALID),
+            Place::Full => refusal(TOO_MANY),
+        }
     }
 
     /// What a client is told at once.
@@ -213,15 +209,15 @@ impl Local {
     /// `None`: this core holds as many sockets as it may.
     fn take_seat(
         self: &Rc<Self>,
-        asker: &Asker<'_>,
+        knock: &Knock<'_>,
         scope: &Arc<str>,
         number: usize,
         standing: Standing,
     ) -> Option<Socket> {
         let table = self.tables[number].clone();
         let seated = match standing {
-            Standing::Here | Standing::Silent => self.hall.seat(asker.connection, scope),
-            Standing::Pending => self.hall.seat_pending(asker.connection, scope),
+            Standing::Here | Standing::Silent => self.hall.seat(knock.connection, scope),
+            Standing::Pending => self.hall.seat_pending(knock.connection, scope),
         };
         let Some((key, id)) = seated else {
             if table.is_family {
@@ -229,7 +225,10 @@ impl Local {
             }
             return None;
         };
-        let socket = Socket::new(key, id, (scope, table), asker.handshake, asker.auth, self);
+        let socket = Socket::new(key, id, (scope, table), knock.handshake, knock.auth, self);
+        if let Some(granted) = knock.granted {
+            socket.keep_granted(granted);
+        }
         self.set_seat(key, Seat::Socket(socket.clone()));
         self.begin_recoverable(&socket);
         Some(socket)
@@ -272,7 +271,7 @@ impl Local {
     /// Waits for a family's answer, then goes on as if all had been said at once.
     fn place_later(
         self: &Rc<Self>,
-        (connection, is_new): (ConnKey, bool),
+        connection: ConnKey,
         request: NamespaceRequest,
         mut rest: LaterAnswer,
         mut family: usize,
@@ -301,20 +300,15 @@ impl Local {
                 Some(family) => this.enter_child(name, Some(family)),
                 None => Place::Unknown,
             };
-            let asker = Asker {
-                connection,
-                handshake: request.shared_handshake(),
-                auth: request.auth_json(),
-                is_new,
-            };
+            let knock = request.as_knock(connection);
             if let Place::At(scope, number) = &place
-                && let Some(verdict) = this.recover(&asker, scope, *number)
+                && let Some(verdict) = this.recover(&knock, scope, *number)
             {
                 return this.tell(connection, scope, verdict);
             }
             let seated = match place {
                 Place::At(scope, number) => this
-                    .take_seat(&asker, &scope, number, Standing::Pending)
+                    .take_seat(&knock, &scope, number, Standing::Pending)
                     .ok_or(FULL),
                 Place::Unknown => Err(INVALID),
                 Place::Full => Err(TOO_MANY),

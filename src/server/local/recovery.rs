@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::admission::{Asker, entry_of};
+use super::admission::entry_of;
 use super::{Local, Seat};
 use crate::proto::reason::DisconnectReason;
 use crate::reactor::ConnKey;
@@ -26,12 +26,12 @@ impl Local {
     /// Lets a client in to the session that it had, if it asks for one and that can be had. `None`: it is to have a new one.
     pub(super) fn recover(
         self: &Rc<Self>,
-        asker: &Asker<'_>,
+        knock: &Knock<'_>,
         scope: &Arc<str>,
         number: usize,
     ) -> Option<Verdict> {
-        let recovering = self.shared.recovery.as_ref().filter(|_| !asker.is_new)?;
-        let (pid, offset) = match Asked::read(asker.auth) {
+        let recovering = self.shared.recovery.as_ref()?;
+        let (pid, offset) = match Asked::read(knock.auth) {
             Asked::Nothing => return None,
             Asked::Nonsense => {
                 recovering.core.count_refused(Refusal::Malformed);
@@ -40,20 +40,20 @@ impl Local {
             Asked::Session { pid, offset } => (pid, offset),
         };
         let claim = self.hall.claim(scope, (&pid, &offset)).ok()?;
-        let key = self.hall.seat_returning(asker.connection, scope, &claim)?;
+        let key = self.hall.seat_returning(knock.connection, scope, &claim)?;
         let table = self.tables[number].clone();
-        let (id, handshake) = (claim.sid, asker.handshake);
-        let socket = Socket::new(key, id, (scope, table), handshake, asker.auth, self);
-        socket.set_recovered(claim.data.clone());
+        let (id, handshake) = (claim.sid, knock.handshake);
+        let socket = Socket::new(key, id, (scope, table), handshake, knock.auth, self);
+        socket.set_recovered(claim.data.clone(), knock.granted);
         self.set_seat(key, Seat::Socket(socket.clone()));
         for room in claim.rooms.iter() {
             self.tell_joined(&socket, room, self.hall.is_alone_in(key, room));
         }
         if claim.moves {
-            self.note_asked(asker.connection, &socket);
+            self.note_asked(knock.connection, &socket);
             return Some(Verdict::Later);
         }
-        Some(self.pass_recovered(asker.connection, socket))
+        Some(self.pass_recovered(knock.connection, socket))
     }
 
     /// The session is here: its middlewares may still have a say.
@@ -77,14 +77,17 @@ impl Local {
         let verdict = match refused {
             None => self.pass_recovered(connection, socket),
             Some(_) => {
-                self.turn_away(&socket);
+                let granted = socket.granted();
                 let knock = Knock {
                     connection,
                     namespace: &namespace,
                     handshake: socket.handshake_shared(),
+                    granted: granted.as_ref(),
                     auth: socket.auth_json(),
                 };
-                self.knock(&knock, true)
+                let verdict = self.receive_again(&knock);
+                self.turn_away(&socket);
+                verdict
             }
         };
         self.tell(connection, &namespace, verdict);

@@ -12,11 +12,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::NamespaceHandle;
+use crate::reactor::ConnKey;
 use crate::server::broadcast::Broadcast;
 use crate::server::emit;
 use crate::server::handler::OnCore;
 use crate::server::shared::Shared;
 use crate::server::{Handshake, Server};
+use crate::shard::application::Knock;
+use crate::shard::grant::Granted;
 
 /// What a client says when it asks for a namespace: for [`Builder::namespaces`](crate::Builder::namespaces).
 ///
@@ -39,14 +42,16 @@ struct Asked {
     name: Arc<str>,
     auth: Box<[u8]>,
     handshake: Rc<Handshake>,
+    granted: Option<Rc<Granted>>,
 }
 
 impl NamespaceRequest {
-    pub(crate) fn new(name: &str, auth: &[u8], handshake: &Rc<Handshake>) -> Self {
+    pub(crate) fn new(knock: Knock<'_>) -> Self {
         NamespaceRequest(Rc::new(Asked {
-            name: name.into(),
-            auth: auth.into(),
-            handshake: handshake.clone(),
+            name: knock.namespace.into(),
+            auth: knock.auth.into(),
+            handshake: knock.handshake.clone(),
+            granted: knock.granted.cloned(),
         }))
     }
 
@@ -75,6 +80,19 @@ impl NamespaceRequest {
         }
     }
 
+    /// What [`allow_request`](crate::Builder::allow_request) gave the client's session, if it is of this type.
+    ///
+    /// ```
+    /// struct User { name: String }
+    /// # fn f(request: ringhall::NamespaceRequest) {
+    /// let is_admin = request.session::<User>().is_some_and(|user| user.name == "admin");
+    /// # let _ = is_admin;
+    /// # }
+    /// ```
+    pub fn session<T: 'static>(&self) -> Option<Rc<T>> {
+        self.0.granted.as_ref()?.value.clone().downcast().ok()
+    }
+
     /// The request that opened the connection.
     pub fn handshake(&self) -> &Handshake {
         &self.0.handshake
@@ -84,12 +102,15 @@ impl NamespaceRequest {
         &self.0.name
     }
 
-    pub(crate) fn auth_json(&self) -> &[u8] {
-        &self.0.auth
-    }
-
-    pub(crate) fn shared_handshake(&self) -> &Rc<Handshake> {
-        &self.0.handshake
+    /// As it was asked.
+    pub(crate) fn as_knock(&self, connection: ConnKey) -> Knock<'_> {
+        Knock {
+            connection,
+            namespace: &self.0.name,
+            handshake: &self.0.handshake,
+            granted: self.0.granted.as_ref(),
+            auth: &self.0.auth,
+        }
     }
 }
 

@@ -142,14 +142,14 @@ fn who_is_turned_away_leaves_what_it_has_joined_and_was_never_in_its_own() {
 #[test]
 fn a_room_is_there_from_the_first_core_to_the_last() {
     let (ledger, scope): (_, Arc<str>) = (Ledger::default(), "/".into());
-    assert!(ledger.enter(&scope, "a"));
-    assert!(!ledger.enter(&scope, "a"));
-    assert!(ledger.enter(&scope, "b"));
-    assert!(ledger.enter(&"/chat".into(), "a"), "another room");
-    assert!(!ledger.leave(&scope, "a"));
-    assert!(ledger.leave(&scope, "a"));
-    assert!(!ledger.leave(&scope, "a"), "it is gone already");
-    assert!(ledger.leave(&scope, "b"));
-    assert!(ledger.leave("/chat", "a"));
+    assert!(ledger.enter(&scope, "a", || ()));
+    assert!(!ledger.enter(&scope, "a", || ()));
+    assert!(ledger.enter(&scope, "b", || ()));
+    assert!(ledger.enter(&"/chat".into(), "a", || ()), "another room");
+    assert!(!ledger.leave(&scope, "a", || ()));
+    assert!(ledger.leave(&scope, "a", || ()));
+    assert!(!ledger.leave(&scope, "a", || ()), "it is gone already");
+    assert!(ledger.leave(&scope, "b", || ()));
+    assert!(ledger.leave("/chat", "a", || ()));
     assert!(ledger.lock().is_empty());
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::Socket;
 use crate::server::task;
+use crate::shard::grant::Granted;
 
 /// Values kept by their types. A list, not a map: there are one or two.
 #[derive(Default)]
@@ -154,10 +155,19 @@ impl Socket {
 
     /// The same for a value that has other owners.
     pub(crate) fn keep_session<T: 'static>(&self, value: Rc<T>) {
+        self.keep(TypeId::of::<T>(), value);
+    }
+
+    /// The same for what the whole client has.
+    pub(crate) fn keep_granted(&self, granted: &Granted) {
+        self.keep(granted.type_id, granted.value.clone());
+    }
+
+    fn keep(&self, id: TypeId, value: Rc<dyn Any>) {
         let old = {
             let mut own = self.0.own.borrow_mut();
             let session = &mut own.get_or_insert_default().session;
-            session.insert(TypeId::of::<T>(), value)
+            session.insert(id, value)
         };
         drop(old);
     }

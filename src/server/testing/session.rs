@@ -64,6 +64,7 @@ impl Session {
             revision: Revision::V4,
             base64_only: false,
             name: None,
+            grant: None,
         };
         let opened = ask(hall, |reply| Call::Open(Box::new(opening), reply)).await;
         let Some(Answer::Opened { sid, .. }) = opened else {

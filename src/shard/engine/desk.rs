@@ -14,6 +14,7 @@ use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Decision, Entry, Event, Knock, Verdict};
 use crate::shard::connection::Context;
+use crate::shard::grant::Granted;
 use crate::shard::hall::{Outgoing, SocketKey};
 use crate::shard::handshake::Handshake;
 use crate::wire::close::CloseCode;
@@ -29,6 +30,7 @@ pub(super) struct Desk<'a, A> {
     pub(super) sid: &'a str,
     pub(super) revision: Revision,
     pub(super) handshake: &'a Rc<Handshake>,
+    pub(super) granted: Option<&'a Rc<Granted>>,
     pub(super) sockets: &'a mut SmallVec<[Option<SocketKey>; 1]>,
     pub(super) cx: &'a Context<'a, A>,
 }
@@ -199,7 +201,12 @@ impl<A: Application> Desk<'_, A> {
                 self.refuse(namespace, &json);
             }
             client::Output::Connect { .. } => debug_assert!(false, "handled by the caller"),
-            client::Output::Violation(violation) => return self.broken(rule_of(violation)),
+            client::Output::Violation(violation) => {
+                return match unreadable(violation) {
+                    Some(rule) => self.broken(rule),
+                    None => OUT_OF_TURN,
+                };
+            }
         }
         Step::Continue
     }
@@ -230,6 +237,7 @@ impl<A: Application> Desk<'_, A> {
             connection: self.key,
             namespace,
             handshake: self.handshake,
+            granted: self.granted,
             auth,
         };
         match self.cx.app.knock(knock) {
@@ -300,17 +308,18 @@ impl<A: Application> Desk<'_, A> {
     }
 }
 
-/// What is said of a client that broke a rule.
-fn rule_of(violation: client::Violation) -> &'static str {
+/// The end of a session whose client sent a packet that may not come, or not now. As in Node, its sockets hear of the end alone.
+const OUT_OF_TURN: Step = Step::End(DisconnectReason::ForcedClose, CloseCode::PROTOCOL_ERROR);
+
+/// What its sockets are told of a client that sent what is no packet.
+fn unreadable(violation: client::Violation) -> Option<&'static str> {
     use client::Violation;
     match violation {
-        Violation::Packet(_) => "invalid packet",
-        Violation::ConnectedTwice => "CONNECT to a namespace that it is in already",
-        Violation::NotConnected => "a packet for a namespace that it is not in",
-        Violation::ConnectError => "CONNECT_ERROR from a client",
-        Violation::AttachmentDue => "got plaintext data when reconstructing a packet",
-        Violation::UnexpectedBinary => "got binary data when not reconstructing a packet",
-        Violation::PendingBytes => "too many bytes of binary packets at once",
+        Violation::Packet(_) => Some("invalid packet"),
+        Violation::AttachmentDue => Some("got plaintext data when reconstructing a packet"),
+        Violation::UnexpectedBinary => Some("got binary data when not reconstructing a packet"),
+        Violation::PendingBytes => Some("too many bytes of binary packets at once"),
+        Violation::ConnectedTwice | Violation::NotConnected | Violation::ConnectError => None,
     }
 }
 

@@ -214,6 +214,7 @@ impl Engine {
             sid: self.sid.as_str(),
             revision: self.revision,
             handshake: &self.handshake,
+            granted: self.granted.as_ref(),
             sockets: &mut self.sockets,
             cx,
         };

@@ -66,9 +66,12 @@ function standard(profile, socket) {
   questions(socket);
   bursts(socket);
   onArrival(socket);
-  socket.on('log', (id, ack) => ack(profile.log.get(id) ?? []));
+  socket.on('log', (id, ack) => ack?.(profile.log.get(id) ?? []));
   socket.on('emit-op', (spec, ack) => emitOp(socket, spec, ack));
-  socket.on('room-op', async (spec, ack) => ack(await roomOp(socket.nsp, spec)));
+  socket.on('room-op', async (spec, ack) => {
+    const answer = await roomOp(socket.nsp, spec);
+    ack?.(answer);
+  });
   socket.on('disconnect-me', (close) => socket.disconnect(close));
   socket.on('close-server', () => { setTimeout(() => profile.io.close(), 20); });
 }
@@ -77,10 +80,11 @@ function watched(socket, entries) {
   const seen = { in: [], out: [] };
   socket.onAny((event) => seen.in.push(event));
   socket.onAnyOutgoing((event) => seen.out.push(event));
-  socket.on('any-log', (ack) => ack(seen));
+  socket.on('any-log', (ack) => ack?.(seen));
   socket.use(([event], next) => next(event === 'blocked' ? new Error('blocked by middleware') : undefined));
   socket.on('blocked', () => entries.push({ ev: 'blocked-handler-ran' }));
-  socket.on('error', ({ message }) => entries.push({ ev: 'error', message }));
+  // A client may send an event of this name, too, with anything for an error.
+  socket.on('error', (error) => entries.push({ ev: 'error', message: error?.message }));
   for (const ev of ['disconnecting', 'disconnect']) {
     socket.on(ev, (reason) => entries.push({ ev, reason, rooms: roomsOf(socket) }));
   }
@@ -90,28 +94,28 @@ function echoes(socket) {
   socket.on('echo', (...args) => socket.emit('echo', ...args));
   socket.on('echo-ack', (...args) => { if (typeof args.at(-1) === 'function') args.pop()(...args); });
   socket.on('no-ack', () => {});
-  socket.on('double-ack', (value, ack) => { ack(value, 1); ack(value, 2); });
+  socket.on('double-ack', (value, ack) => { ack?.(value, 1); ack?.(value, 2); });
 }
 
 function rooms(profile, socket) {
-  socket.on('join', (room, ack) => { socket.join(room); ack(roomsOf(socket)); });
-  socket.on('leave', (room, ack) => { socket.leave(room); ack(roomsOf(socket)); });
-  socket.on('rooms', (ack) => ack(roomsOf(socket)));
-  socket.on('namespaces', (ack) => ack([...profile.io._nsps.keys()].sort()));
+  socket.on('join', (room, ack) => { socket.join(room); ack?.(roomsOf(socket)); });
+  socket.on('leave', (room, ack) => { socket.leave(room); ack?.(roomsOf(socket)); });
+  socket.on('rooms', (ack) => ack?.(roomsOf(socket)));
+  socket.on('namespaces', (ack) => ack?.([...profile.io._nsps.keys()].sort()));
   socket.on('sse', (event, args, withAck, ack) => {
     if (withAck) {
-      profile.io.serverSideEmit(event, ...args, (error, responses) => ack({ error: error?.message ?? null, responses }));
+      profile.io.serverSideEmit(event, ...args, (error, responses) => ack?.({ error: error?.message ?? null, responses }));
     } else {
       profile.io.serverSideEmit(event, ...args);
-      ack({ error: null, responses: [] });
+      ack?.({ error: null, responses: [] });
     }
   });
-  socket.on('sse-log', (ack) => ack(profile.clusterLog));
+  socket.on('sse-log', (ack) => ack?.(profile.clusterLog));
 }
 
 function about(profile, socket) {
-  socket.on('set-data', (values, ack) => { Object.assign(socket.data, values); ack(); });
-  socket.on('info', (ack) => ack({
+  socket.on('set-data', (values, ack) => { Object.assign(socket.data, values); ack?.(); });
+  socket.on('info', (ack) => ack?.({
     id: socket.id,
     nsp: socket.nsp.name,
     recovered: socket.recovered,
@@ -124,22 +128,22 @@ function about(profile, socket) {
   }));
   socket.on('handshake', (ack) => {
     const { auth, query, headers: sent, url, secure, xdomain, address, issued, time } = socket.handshake;
-    ack({ auth, query, headers: sent, url, secure, xdomain, address, issued, time });
+    ack?.({ auth, query, headers: sent, url, secure, xdomain, address, issued, time });
   });
   const seq = { count: 0, inOrder: true };
   socket.on('seq', (number) => {
     seq.inOrder &&= number === seq.count;
     seq.count += 1;
   });
-  socket.on('seq-report', (ack) => ack(seq));
+  socket.on('seq-report', (ack) => ack?.(seq));
 }
 
 function questions(socket) {
   socket.on('ask', (event, args, ms, ack) => {
-    socket.timeout(ms).emit(event, ...args, (error, ...res) => ack({ error: error?.message ?? null, res }));
+    socket.timeout(ms).emit(event, ...args, (error, ...res) => ack?.({ error: error?.message ?? null, res }));
   });
   socket.on('ask-forever', (event, args, ack) => {
-    socket.emit(event, ...args, (...res) => ack({ error: null, res }));
+    socket.emit(event, ...args, (...res) => ack?.({ error: null, res }));
   });
 }
 
@@ -175,9 +179,9 @@ function emitOp(socket, spec, ack) {
   if (timeout !== undefined) target = target.timeout(timeout);
   if (!spec.ack) {
     target.emit(event, ...args);
-    return ack({ ok: true, error: null, responses: [] });
+    return ack?.({ ok: true, error: null, responses: [] });
   }
-  const report = (error, responses) => ack({ ok: !error, error: error?.message ?? null, responses });
+  const report = (error, responses) => ack?.({ ok: !error, error: error?.message ?? null, responses });
   if (from !== 'self') return target.emit(event, ...args, report);
   // One socket answers with its arguments, behind an error only if there is a timeout; several with a list of first arguments.
   const one = timeout === undefined ? (answer) => report(null, [answer]) : (error, answer) => report(error, error ? [] : [answer]);
