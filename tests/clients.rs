@@ -19,7 +19,14 @@ fn program() {
 }
 
 /// The suites that say what a Socket.IO client sees, whatever it is and whatever carries it.
-const COMMON: [&str; 5] = ["features", "namespaces", "lobby", "reconnect", "cores"];
+const COMMON: [&str; 6] = [
+    "features",
+    "operators",
+    "namespaces",
+    "lobby",
+    "reconnect",
+    "cores",
+];
 
 /// How a client is told to talk.
 #[derive(Clone, Copy)]

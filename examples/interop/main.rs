@@ -7,6 +7,7 @@
 
 mod admission;
 mod events;
+mod operators;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .config(options.config)
         .state(Log::default());
     for name in ["/", "/chat", "/other"] {
-        builder = builder.namespace(name, program);
+        builder = builder.namespace(name, |namespace| operators::install(program(namespace)));
     }
     builder = builder.namespace("/events", events::describe);
     builder = admission::describe(builder);

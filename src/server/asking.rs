@@ -239,6 +239,31 @@ impl<T: DeserializeOwned> BroadcastAcks<T> {
     }
 }
 
+#[cfg(test)]
+impl<T: DeserializeOwned> BroadcastAcks<T> {
+    /// What has come by now: how many were asked, what they answered, and whether that is all.
+    pub(crate) fn drain(&mut self) -> (usize, Vec<T>, bool) {
+        let mut answers = Vec::new();
+        loop {
+            match self.receiver.try_recv() {
+                Ok(Report::Count(count)) => self.asked += count,
+                Ok(Report::NotAll) => {}
+                Ok(Report::Answer { json, attachments }) => {
+                    let args = Args {
+                        json: &json,
+                        attachments: &attachments,
+                    };
+                    let payload = Payload::of(&args).ok();
+                    answers.extend(payload.and_then(|payload| payload.decode().ok()));
+                }
+                Err(error) => {
+                    return (self.asked, answers, error == TryRecvError::Disconnected);
+                }
+            }
+        }
+    }
+}
+
 impl<T: DeserializeOwned> Stream for BroadcastAcks<T> {
     type Item = Result<T, AckError>;
 

@@ -37,7 +37,7 @@ use ledger::{Ledger, Name};
 use plan::Plan;
 use world::World;
 
-use crate::server::fixture;
+use crate::server::{BroadcastAcks, fixture};
 use crate::wire::xorshift::Xorshift;
 
 /// Seeds that each of the four tests tries.
@@ -56,6 +56,10 @@ struct Run {
     owners: BTreeMap<Name, usize>,
     /// The ids of all Socket.IO sockets there have been.
     ids: BTreeMap<Name, String>,
+    /// Who acknowledged which messages, by sender and number.
+    answers: BTreeMap<(Name, u32), Vec<Name>>,
+    /// Questions that nobody answers any more, and that are waited for all the same.
+    unanswered: Vec<BroadcastAcks<String>>,
     /// Ends that only a cut for slowness explains, by core.
     unexplained: Vec<u64>,
     /// The panics that handlers of earlier runs had on this thread.
@@ -102,6 +106,8 @@ fn run(seed: u64) -> Fingerprint {
         clients: Vec::new(),
         owners: BTreeMap::new(),
         ids: BTreeMap::new(),
+        answers: BTreeMap::new(),
+        unanswered: Vec::new(),
         panics_before: fixture::panics(),
     };
     run.play();

@@ -23,7 +23,9 @@ thread_local! {
 
 /// The hall of the core that this thread is, if it is one.
 pub(crate) fn current() -> Option<Rc<Hall>> {
-    CURRENT.with(|current| current.borrow().clone())
+    // What is dropped with a thread may still ask.
+    let current = CURRENT.try_with(|current| current.borrow().clone());
+    current.ok().flatten()
 }
 
 /// Makes this thread the core of `hall` until the guard drops.

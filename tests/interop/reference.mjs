@@ -124,6 +124,56 @@ function interop(socket) {
   socket.on('log', (id, ack) => ack(log.get(id) ?? []));
 }
 
+const operator = (socket, { others, to = [], except = [], local, timeout }) => {
+  let target = others ? socket.broadcast : socket.nsp.except([]);
+  if (to.length) target = target.to(to);
+  if (except.length) target = target.except(except);
+  if (local) target = target.local;
+  return timeout === undefined ? target : target.timeout(timeout);
+};
+const beginning = (prefix) => ([name]) => name.startsWith(prefix);
+const sorted = (entries) => Object.fromEntries([...entries].map(([name, all]) => [name, [...all].sort()]));
+
+function roomLog(namespace) {
+  const happened = [];
+  for (const what of ['create', 'join', 'leave', 'delete']) {
+    namespace.adapter.on(`${what}-room`, (room, id = null) => happened.push([what, room, id]));
+  }
+  return happened;
+}
+
+function operators(socket, happened) {
+  const { nsp } = socket;
+  socket.on('set-data', (data, ack) => { socket.data = data; ack(true); });
+  socket.on('ask-all', (all, ack) => {
+    const done = (error, responses) => ack({ error: error ? error.message : null, responses });
+    operator(socket, { timeout: 10_000, ...all }).emit(all.event, ...(all.args ?? []), done);
+  });
+  socket.on('ask-remote', async (id, event, args, ms, ack) => {
+    const [remote] = await nsp.in(id).fetchSockets();
+    if (!remote) return ack({ error: null, responses: [] });
+    return remote.timeout(ms).emit(event, ...args, (error, response) => (
+      ack({ error: error ? error.message : null, responses: error ? [] : [response] })
+    ));
+  });
+  socket.on('room-op', async (all, ack) => {
+    const target = operator(socket, all);
+    if (all.op === 'join') target.socketsJoin(all.rooms);
+    else if (all.op === 'leave') target.socketsLeave(all.rooms);
+    else if (all.op === 'disconnect') target.disconnectSockets(all.close);
+    const found = all.op === 'fetch' ? await target.fetchSockets() : [];
+    ack(found.map(({ id, rooms: joined, data, handshake }) => ({ id, rooms: [...joined].sort(), data, auth: handshake.auth }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1)));
+  });
+  socket.on('join-and-tell', (ids, room, event) => {
+    ids.forEach((id) => nsp.in(id).socketsJoin(room));
+    nsp.to(room).emit(event, ids.length);
+  });
+  socket.on('rooms-of-all', (prefix, ack) => ack(sorted([...nsp.adapter.rooms].filter(beginning(prefix)))));
+  socket.on('sids-of', (ids, ack) => ack(sorted([...nsp.adapter.sids].filter(([id]) => ids.includes(id)))));
+  socket.on('room-log', (prefix, ack) => ack(happened.filter(([, room]) => room.startsWith(prefix))));
+}
+
 /** What examples/interop/admission.rs does. */
 function admission() {
   const gates = new Map();
@@ -202,7 +252,13 @@ if (options.program === 'lobby') {
   io.of('/').on('connection', lobby);
   io.of((name, auth, next) => next(null, true)).on('connection', lobby);
 } else {
-  for (const name of ['/', '/chat', '/other']) io.of(name).on('connection', interop);
+  for (const name of ['/', '/chat', '/other']) {
+    const happened = roomLog(io.of(name));
+    io.of(name).on('connection', (socket) => {
+      interop(socket);
+      operators(socket, happened);
+    });
+  }
   admission();
   events(io.of('/events'));
 }

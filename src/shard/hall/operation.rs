@@ -143,11 +143,6 @@ impl Assumed {
             pending.iter().for_each(|(core, _)| cores.insert(*core));
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.scopes.is_empty()
-    }
 }
 
 impl Hall {
@@ -171,6 +166,12 @@ impl Hall {
         };
         self.wake_shard();
         self.do_here(&deed, &sockets);
+    }
+
+    /// Is a joining on its way that this core has asked for?
+    #[cfg(test)]
+    pub(crate) fn assumes_interest(&self) -> bool {
+        !self.state.borrow().assumed.scopes.is_empty()
     }
 
     pub(super) fn handle_operation(&self, operation: &Arc<Operation>) {

@@ -136,7 +136,7 @@ fn who_is_made_to_join_elsewhere_is_reached_by_what_the_same_core_says_next() {
     assert_eq!(counted.try_recv(), Ok(1));
     // From now on the other core's own word counts.
     read_all(&here, &mails_here);
-    assert!(here.state.borrow().assumed.is_empty());
+    assert!(!here.assumes_interest());
     assert!(here.with_rooms(|rooms| {
         let scope = rooms.find_scope("/").unwrap();
         rooms.interest(scope, Some("x")).contains(1)
@@ -165,7 +165,7 @@ fn a_joining_that_nobody_was_there_for_leaves_no_interest() {
     }
     read_all(&there, &mails_there);
     read_all(&here, &mails_here);
-    assert!(here.state.borrow().assumed.is_empty());
+    assert!(!here.assumes_interest());
 }
 
 #[test]

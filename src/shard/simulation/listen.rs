@@ -221,6 +221,9 @@ impl Run {
                 match &args[..] {
                     [word, tag] if word == "said" => {
                         self.said(index, name, tag, &packet.attachments);
+                        if let Some(id) = packet.id {
+                            self.acknowledge(index, (scope, name), id, tag);
+                        }
                     }
                     _ => self.fail(index, &format!("heard {packet:?}")),
                 }
@@ -235,6 +238,26 @@ impl Run {
                 self.answered(index, name, packet.id, text, &packet.attachments);
             }
             _ => self.fail(index, &format!("heard {packet:?}")),
+        }
+    }
+
+    /// Answers a question with the member's name.
+    fn acknowledge(&mut self, index: usize, (scope, name): (usize, Name), id: u64, tag: &str) {
+        // Once it has asked to leave, an answer would break the protocol: it could come when it has left.
+        let leaves = !self.ledger.wants_in(name, EVERYONE);
+        let Run { clients, dice, .. } = self;
+        let client = &mut clients[index];
+        let mut parts = tag.split(':').map_while(|part| part.parse::<u32>().ok());
+        if let (Some(sender), Some(number)) = (parts.next(), parts.next())
+            && !leaves
+            && client.is_free()
+            && !client.close_sent
+            && !client.finished
+        {
+            let text = format!("43{}{id}[\"{name}\"]", super::play::prefix(scope));
+            client.text(&text, dice);
+            let answers = self.answers.entry((sender, number)).or_default();
+            answers.push(name);
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Ending, Kind, Question};
 use super::ledger::{EVERYONE, FIRST_ROOM, HANDLE, KEPT, Name, ROOMS, Room, Target};
 use super::polling::Polling;
-use super::stage::{PATH, SCOPES, Spec};
+use super::stage::{PATH, SCOPES, Spec, gathering};
 use super::{LAST, Run};
 use crate::wire::frame::Opcode;
 
@@ -431,6 +431,9 @@ impl Run {
             .then(|| self.any_id(scope))
             .flatten();
         let volatile = self.dice.below(12) == 0;
+        let special = scope > 0 && !volatile;
+        let gather = special && self.dice.below(5) == 0;
+        let ask = special && self.dice.below(4) == 0;
         let mut to_names: Vec<String> = to.iter().map(|room| room_name(*room)).collect();
         to_names.extend(to_member.as_ref().map(|(_, id)| id.clone()));
         let spec = Spec {
@@ -438,6 +441,8 @@ impl Run {
             except: except.iter().map(|room| room_name(*room)).collect(),
             me,
             volatile,
+            gather,
+            ask,
         };
         let target = Target {
             scope,
@@ -496,7 +501,8 @@ impl Run {
 
     /// The server's handle, on a thread that is no core.
     fn speak_from_outside(&mut self) {
-        if !self.world.has_room_for_mail() {
+        let gather = self.dice.below(3) == 0;
+        if !self.world.has_room_for_mail(if gather { 3 } else { 1 }) {
             return;
         }
         let (scope, room) = (self.dice.below(SCOPES.len()), self.any_room(EVERYONE));
@@ -518,9 +524,17 @@ impl Run {
             }
         } else {
             let namespace = server.of(SCOPES[scope]);
-            match room {
-                EVERYONE => namespace.emit("said", tag),
-                _ => namespace.to(&name).emit("said", tag),
+            let receivers = match room {
+                EVERYONE => namespace.everyone(),
+                _ => namespace.to(&name),
+            };
+            if gather {
+                let room = gathering(&tag);
+                receivers.sockets_join(&room);
+                namespace.to(&room).emit("said", tag);
+                namespace.to(&room).sockets_leave(&room);
+            } else {
+                receivers.emit("said", tag);
             }
         }
     }

@@ -34,6 +34,7 @@ impl Run {
             }
             match self.world.near_deadline() {
                 Some(ms) => self.world.network.advance(ms + 8),
+                None if self.check_asked() => {}
                 None => return self.check(),
             }
         }
@@ -64,6 +65,7 @@ impl Run {
     fn check(&mut self) {
         self.world.check_mail();
         self.world.check_rooms();
+        self.world.check_operations();
         for (index, core) in self.world.cores.iter().enumerate() {
             if let Some(shard) = &core.shard {
                 self.ledger.settle(index);
@@ -197,6 +199,42 @@ impl Run {
     fn states(&self, core: usize) -> Vec<String> {
         let here = self.clients.iter().filter(|client| client.core == core);
         here.map(Client::state).collect()
+    }
+
+    /// Those who answered have been heard, once each, and nobody else. `true`: of some questions not all answers have come, and now nobody waits
+    /// for the others any more.
+    fn check_asked(&mut self) -> bool {
+        // One at a time: a thread that stops waiting does not wait for room in a mailbox to say so.
+        if self.unanswered.pop().is_some() {
+            return true;
+        }
+        for (tag, mut acks) in stage::take_asked() {
+            let (asked, answers, is_over) = acks.drain();
+            let mut answers: Vec<Name> = answers.iter().map(|it| it.parse().unwrap()).collect();
+            let mut parts = tag.split(':').map_while(|part| part.parse::<u32>().ok());
+            let key = (parts.next().unwrap(), parts.next().unwrap());
+            let sent = self.answers.get(&key).map_or(&[][..], |sent| sent);
+            let count = answers.len();
+            answers.sort_unstable();
+            answers.dedup();
+            assert_eq!(answers.len(), count, "{key:?} was answered twice");
+            let told = |name: &Name| answers.binary_search(name).is_ok();
+            assert!(answers.iter().all(|name| sent.contains(name)), "{key:?}");
+            for name in sent.iter().filter(|name| !told(name)) {
+                let client = &self.clients[self.owners[name]];
+                let lost = client.dead
+                    || client.slow
+                    || client.is_hidden()
+                    || client.members.iter().all(|member| *member != Some(*name))
+                    || !self.ledger.wants_in(*name, EVERYONE);
+                assert!(lost, "{name} answered {key:?} in vain: {}", client.state());
+            }
+            assert_eq!(is_over, answers.len() == asked, "{key:?}: {asked} asked");
+            if !is_over {
+                self.unanswered.push(acks);
+            }
+        }
+        self.unanswered.pop().is_some()
     }
 
     fn check_counts(&self) {

@@ -13,8 +13,8 @@ use super::LAST;
 use super::plan::Plan;
 use crate::proto::reason::DisconnectReason;
 use crate::server::{
-    Binary, Builder, CloseFrame, Config, Data, EventName, Handshake, Message, Namespace, Payload,
-    Receivers, Server, Socket, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    Binary, BroadcastAcks, Builder, CloseFrame, Config, Data, EventName, Handshake, Message,
+    Namespace, Payload, Receivers, Server, Socket, WebSocket, WebSocketBroadcast, WebSocketRoute,
 };
 use crate::wire::close::CloseCode;
 
@@ -32,6 +32,10 @@ pub(super) struct Spec {
     /// To the sender, too.
     pub(super) me: bool,
     pub(super) volatile: bool,
+    /// They are made to join a room of their own, which is told, and leave it again.
+    pub(super) gather: bool,
+    /// They are asked to acknowledge it with their names.
+    pub(super) ask: bool,
 }
 
 /// Who a client says it is.
@@ -52,6 +56,8 @@ struct Backstage {
     /// Handles that are kept, dead ones too: those must reach nobody.
     kept: Vec<Socket>,
     counts: Vec<Receivers>,
+    /// By tag.
+    asked: Vec<(String, BroadcastAcks<String>)>,
     /// Why Socket.IO sockets left, by name.
     reasons: HashMap<u32, DisconnectReason>,
 }
@@ -69,6 +75,11 @@ pub(super) fn clear() {
 /// The numbers of receivers that were asked for since the last time.
 pub(super) fn take_counts() -> Vec<Receivers> {
     backstage(|backstage| std::mem::take(&mut backstage.counts))
+}
+
+/// What was asked since the last time.
+pub(super) fn take_asked() -> Vec<(String, BroadcastAcks<String>)> {
+    backstage(|backstage| std::mem::take(&mut backstage.asked))
 }
 
 /// Why the Socket.IO socket of this name left, if it has.
@@ -151,6 +162,7 @@ fn talk(namespace: Namespace) -> Namespace {
 
 /// `["say", spec, tag, attachments…]`
 fn say(socket: Socket, Data((spec, tag, blobs)): Data<(Spec, String, Vec<Binary>)>) {
+    let room = gathering(&tag);
     let mut receivers = if spec.me {
         socket.everyone()
     } else {
@@ -165,7 +177,29 @@ fn say(socket: Socket, Data((spec, tag, blobs)): Data<(Spec, String, Vec<Binary>
     if spec.volatile {
         receivers = receivers.volatile();
     }
-    receivers.emit("said", (tag, blobs));
+    let gathered = socket.everyone().to(&room);
+    if spec.gather {
+        receivers.sockets_join(&room);
+        receivers = gathered.clone();
+    }
+    if spec.ask {
+        let asked = receivers.emit_with_ack("said", (&tag, blobs));
+        // Whoever asks may lose interest at once.
+        if !tag.len().is_multiple_of(5) {
+            backstage(|backstage| backstage.asked.push((tag, asked)));
+        }
+    } else {
+        receivers.emit("said", (tag, blobs));
+    }
+    if spec.gather {
+        gathered.sockets_leave(&room);
+    }
+}
+
+/// The name of a room for one message.
+pub(super) fn gathering(tag: &str) -> String {
+    let number: Vec<&str> = tag.split(':').take(2).collect();
+    format!("gathered for {}", number.join(":"))
 }
 
 /// To all sockets of this core that were kept.

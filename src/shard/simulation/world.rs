@@ -103,10 +103,10 @@ impl World {
         (first <= now_ms + NEAR_MS).then(|| first.saturating_sub(now_ms))
     }
 
-    /// Whether a thread that is no core can post to each living core without waiting.
-    pub(super) fn has_room_for_mail(&self) -> bool {
+    /// Whether a thread that is no core can post so many mails to each living core without waiting.
+    pub(super) fn has_room_for_mail(&self, mails: usize) -> bool {
         let mut shards = self.cores.iter().filter_map(|core| core.shard.as_ref());
-        shards.all(|shard| shard.mailbox().len() < self.capacity)
+        shards.all(|shard| shard.mailbox().len() + mails <= self.capacity)
     }
 
     /// Panics if mail lies in front of a core that sleeps, or could not be delivered.
@@ -120,6 +120,17 @@ impl World {
                 "core {index} sleeps and keeps {waiting} mails"
             );
             assert!(core.asleep && !core.hall.wants_turn());
+        }
+    }
+
+    /// Panics if a core keeps a question that nobody waits for, or takes a joining to be on its way that has arrived.
+    pub(super) fn check_operations(&self) {
+        for (index, core) in self.cores.iter().enumerate() {
+            if core.shard.is_some() {
+                let hall = &core.hall;
+                assert_eq!(hall.open_questions(), 0, "core {index} keeps questions");
+                assert!(!hall.assumes_interest(), "core {index} waits for joinings");
+            }
         }
     }
 
