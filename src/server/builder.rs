@@ -29,7 +29,7 @@ use super::start;
 use super::state::StateMap;
 use super::tls::{Tls, Wardrobe};
 use super::websocket::MessageHandler;
-use super::{Config, NamespaceHandle, Server};
+use super::{Config, NamespaceHandle, Recovery, Server};
 use crate::{Error, Result};
 
 /// A server while it is being described: settings, addresses, namespaces with their handlers, WebSocket routes.
@@ -53,6 +53,7 @@ use crate::{Error, Result};
 #[must_use = "a builder does nothing until it is run or started"]
 pub struct Builder {
     config: Config,
+    pub(super) recovery: Option<Recovery>,
     listen: Vec<Listen>,
     states: StateMap,
     root: Namespace,
@@ -535,6 +536,7 @@ impl Builder {
                 },
             ),
         );
+        shared.recovery = Recovery::begin(self.recovery.as_ref(), &self.config)?;
         #[cfg(feature = "admin")]
         {
             shared.admin = admin;

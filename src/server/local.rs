@@ -8,6 +8,7 @@ mod line;
 mod operations;
 mod outgoing;
 mod plain;
+mod recovery;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Door, Event, Knock, Verdict};
 use crate::shard::hall::{Hall, SocketKey, Usher};
 use crate::shard::http::{Answering, Peer};
+use crate::shard::recovery::Refusal;
 use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
 
@@ -75,6 +77,7 @@ impl Local {
         let admissions = Admissions::new(&shared.namespaces);
         shared.add_traffic(hall.traffic().clone());
         hall.set_parser(shared.settings.parser);
+        hall.set_recovery(shared.recovery.as_ref().map(|recovering| &recovering.core));
         let local = Rc::new_cyclic(|this| Local {
             hall,
             counters: shared.counters.enter(),
@@ -244,6 +247,10 @@ impl Application for Rc<Local> {
 
     fn forsaken(&self, connection: ConnKey) {
         self.forget_asked(connection);
+    }
+
+    fn returned(&self, socket: SocketKey, refused: Option<Refusal>) {
+        self.handle_returned(socket, refused);
     }
 
     fn upgraded(&self, socket: SocketKey) {

@@ -37,6 +37,7 @@ mod middleware;
 mod names;
 mod namespace;
 mod operators;
+mod recovery;
 mod remote;
 mod reply;
 mod rooms;
@@ -87,6 +88,7 @@ pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::{Family, FamilyBroadcast, Namespace, NamespaceMatcher, NamespaceRequest};
+pub use recovery::{Recoveries, Recovery};
 pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
@@ -110,6 +112,7 @@ pub use crate::wire::cors::{Cors, Origin};
 use crate::Result;
 use crate::shard::mail::Mail;
 use crate::shard::thread;
+use recovery::Recovering;
 use shared::Shared;
 use start::Cores;
 
@@ -181,7 +184,11 @@ impl Server {
     /// # }
     /// ```
     pub fn counters(&self) -> Counters {
-        self.shared.counters.total()
+        let recovery = self.shared.recovery.as_ref();
+        Counters {
+            recoveries: recovery.map(Recovering::counted).unwrap_or_default(),
+            ..self.shared.counters.total()
+        }
     }
 
     /// The number of cores that serve.

@@ -219,12 +219,17 @@ impl Local {
 
     /// Takes a socket out of its seat, and so out of all its rooms.
     pub(crate) fn vacate(&self, socket: &Socket) {
+        self.vacate_by(socket, || self.hall().vacate(socket.key()));
+    }
+
+    /// The same, where the hall does it in a way of its own.
+    pub(crate) fn vacate_by(&self, socket: &Socket, act: impl FnOnce() -> Vec<Arc<str>>) {
         let (hall, key) = (self.hall(), socket.key());
         let rooms = match socket.table().rooms {
             None => Vec::new(),
             Some(_) => hall.rooms_of(key),
         };
-        let emptied = hall.vacate(key);
+        let emptied = act();
         for room in &rooms {
             let is_own = room == socket.id().as_str();
             let was_last = is_own || emptied.iter().any(|name| **name == **room);
@@ -232,7 +237,7 @@ impl Local {
         }
     }
 
-    fn tell_joined(&self, socket: &Socket, room: &str, is_first_here: bool) {
+    pub(crate) fn tell_joined(&self, socket: &Socket, room: &str, is_first_here: bool) {
         let Some(handlers) = &socket.table().rooms else {
             return;
         };

@@ -12,6 +12,7 @@ use super::http::options::Options;
 use super::http::script::Scripts;
 use super::namespace::known::Namespaces;
 use super::operators::{Elsewhere, PacketIds};
+use super::recovery::Recovering;
 use super::rooms::Ledger;
 use super::route::Routes;
 use super::start::Cores;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     pub(crate) counters: AllCounters,
+    /// Present where sessions can be recovered.
+    pub(crate) recovery: Option<Recovering>,
     /// Of each core.
     traffic: Mutex<Vec<Arc<Traffic>>>,
     is_ending: AtomicBool,
@@ -95,6 +98,7 @@ impl Shared {
             served,
             root,
             counters: AllCounters::default(),
+            recovery: None,
             traffic: Mutex::default(),
             is_ending: AtomicBool::new(false),
             #[cfg(feature = "admin")]

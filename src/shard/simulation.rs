@@ -25,6 +25,7 @@ mod play;
 mod polling;
 mod probe;
 mod rest;
+mod returning;
 mod roam;
 mod stage;
 mod world;

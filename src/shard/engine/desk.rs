@@ -280,6 +280,7 @@ impl<A: Application> Desk<'_, A> {
                 kind: Kind::of(parser),
                 body: &super::connect_packet(parser, self.revision, entry),
                 attachments: &[],
+                offset: None,
             },
             false,
         );

@@ -8,14 +8,14 @@ use super::plan::Plan;
 use super::stage;
 use crate::reactor::fake::{Fake, Network};
 use crate::reactor::{Reactor, Wait};
-use crate::server::Server;
 use crate::server::fixture::{self, CoreParts, Local};
+use crate::server::{Builder, Server};
 use crate::shard::census::Census;
 use crate::shard::hall::Hall;
 use crate::shard::mailbox::with_capacity;
 use crate::shard::{Pace, Shard, thread};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{self, Runtime};
 use tokio::task::{LocalSet, yield_now};
 
 /// Deadlines this near are waited for when everything else is at rest (a failed accept is tried again).
@@ -47,6 +47,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, plan: &Plan) -> World {
+        World::of(seed, plan, stage::builder(plan))
+    }
+
+    /// The same with another application.
+    pub(super) fn of(seed: u64, plan: &Plan, builder: Builder) -> World {
         let network = Network::new(seed, plan.faults);
         let bells: Vec<Arc<AtomicBool>> = (0..plan.cores).map(|_| Arc::default()).collect();
         let mailboxes = bells.iter().map(|bell| {
@@ -56,7 +61,7 @@ impl World {
                 Arc::new(move || bell.store(true, Ordering::SeqCst)),
             )
         });
-        let (server, parts) = fixture::cores(stage::builder(plan), mailboxes.collect());
+        let (server, parts) = fixture::cores(builder, mailboxes.collect());
         let cores = parts.into_iter().zip(bells).enumerate();
         let cores = cores
             .map(|(core, (parts, bell))| Core::new(parts, network.reactor(core), bell))
@@ -66,7 +71,7 @@ impl World {
             cores,
             server,
             capacity: plan.capacity,
-            runtime: Builder::new_current_thread().build().unwrap(),
+            runtime: runtime::Builder::new_current_thread().build().unwrap(),
             turns: 0,
         }
     }
@@ -91,6 +96,11 @@ impl World {
         self.turns += 1;
         this.turn();
         true
+    }
+
+    /// A task of the user is about to run on this core: so it does not sleep.
+    pub(super) fn rouse(&mut self, core: usize) {
+        self.cores[core].asleep = false;
     }
 
     /// When the first of the sleeping cores wakes by itself, if that is soon.
