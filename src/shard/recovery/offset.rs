@@ -57,6 +57,22 @@ impl Offset {
         }
     }
 
+    /// The JSON of an event without this name, which is its last argument.
+    pub(crate) fn taken_off(self, event: &mut [u8]) -> &mut [u8] {
+        let mut end = b",\"".to_vec();
+        self.write(&mut end);
+        end.extend_from_slice(b"\"]");
+        let kept = event.strip_suffix(&end[..]).map(<[u8]>::len);
+        let Some(bracket) = kept else {
+            debug_assert!(false, "it was written into the event");
+            return event;
+        };
+        if let Some(byte) = event.get_mut(bracket) {
+            *byte = b']';
+        }
+        event.get_mut(..=bracket).unwrap_or_default()
+    }
+
     /// Reads what [`Offset::write`] wrote, and nothing else.
     pub(crate) fn parse(tag: Tag, text: &str) -> Option<Self> {
         let digits = text.as_bytes().strip_prefix(&tag.0)?;
@@ -98,6 +114,16 @@ mod tests {
                 assert_eq!(Offset::parse(tag, &written), Some(Offset { tag, number }));
             },
         );
+    }
+
+    #[test]
+    fn a_name_is_taken_off_the_event_that_it_was_written_into() {
+        let offset = Offset::new(Tag::new([9, 9, 9]), 70, 0, 1);
+        for args in ["", r#",1,"CQkJGB""#] {
+            let mut event = format!(r#"["e"{args},"CQkJGB"]"#).into_bytes();
+            let without = format!(r#"["e"{args}]"#);
+            assert_eq!(offset.taken_off(&mut event), without.as_bytes());
+        }
     }
 
     #[test]
