@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringhall::{
     Builder, Config, Cookie, Cors, EngineRoute, EngineSocket, Handshake, Message, Origin, Parser,
-    Server, Transport, WebSocket, WebSocketRoute,
+    Recovery, Server, Transport, WebSocket, WebSocketRoute,
 };
 
 use super::program::contract;
@@ -32,6 +32,7 @@ pub(crate) fn profiles(cores: usize) -> Vec<(u16, Builder)> {
         (2, suites::protocol(suite())),
         (3, suites::client(default())),
         (4, contract(fast(hurried()))),
+        (5, contract(default()).recovery(recovery())),
         (
             6,
             contract(Config {
@@ -81,6 +82,13 @@ fn fast(hurried: Config) -> Config {
             ..Cors::default()
         }),
         ..hurried
+    }
+}
+
+fn recovery() -> Recovery {
+    Recovery {
+        max_disconnection_duration: Duration::from_secs(3),
+        ..Recovery::default()
     }
 }
 
