@@ -249,7 +249,7 @@ impl Run {
 
     /// From a core, or from a thread that is none.
     fn say(&mut self, from: Option<usize>) {
-        if from.is_none() && !self.world.has_room_for_mail()
+        if from.is_none() && !self.world.has_room_for_mail(1)
             || from.is_some_and(|core| self.world.cores[core].shard.is_none())
         {
             return;
