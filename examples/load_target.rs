@@ -21,6 +21,9 @@ struct Options {
     /// Speak TLS, with a certificate that signed itself.
     #[arg(long)]
     tls: bool,
+    /// So many events more have a handler, to show what that costs a connection.
+    #[arg(long, default_value_t = 0)]
+    handlers: usize,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,6 +45,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         Server::builder().listen(options.listen)
     };
+    let builder = (0..options.handlers).fold(builder, |builder, number| {
+        builder.on(&format!("event-{number}"), move |ack: Ack| ack.send(number))
+    });
     let server = builder
         .cores(options.cores)
         .websocket("/echo", |socket: &WebSocket, message: Message<'_>| {

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "not for users")]
 
+pub use crate::server::exchange::Exchange;
+
 use crate::proto::websocket::{Input, Limits, Output, Role, WebSocket};
 use crate::room::select::Selection;
 use crate::room::turn::Turn;
@@ -51,8 +53,10 @@ impl ServerSide {
 /// Decodes a Socket.IO event in place; returns the bytes of its arguments.
 pub fn decode_event(text: &mut [u8]) -> usize {
     let packet = socket::decode(text, &socket::Limits::default());
-    let payload = packet.ok().and_then(|packet| packet.payload);
-    let event = payload.and_then(|payload| socket::split_event(payload).ok());
+    let parts = packet
+        .ok()
+        .and_then(|packet| packet.payload.zip(packet.name));
+    let event = parts.and_then(|(payload, name)| socket::split_named(payload, name).ok());
     event.map_or(0, |event| event.args.len())
 }
 

@@ -21,6 +21,8 @@ mod tls;
 mod wire;
 
 pub use error::{Error, Result};
+#[cfg(feature = "admin")]
+pub use server::AdminUi;
 pub use server::ArgList;
 #[cfg(feature = "tls")]
 pub use server::Tls;

@@ -75,6 +75,23 @@ fn msgpack() {
     }
 }
 
+/// What the Socket.IO Admin UI asks and is told.
+#[test]
+fn admin() {
+    for (transports, cores) in [("websocket", "2"), ("polling", "1")] {
+        let set = [
+            ("RINGHALL_TRANSPORTS", transports),
+            ("RINGHALL_CORES", cores),
+        ];
+        node_suite_with("admin", &set);
+    }
+}
+
+#[test]
+fn admin_in_a_browser() {
+    node_suite("admin-browser");
+}
+
 /// The modes in which our own script is tried, too.
 const OWN_MODES: [Mode; 3] = [
     mode("polling,websocket", false, "2"),

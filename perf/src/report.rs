@@ -18,7 +18,7 @@ mod memory;
 #[path = "report/server.rs"]
 mod server;
 
-use cases::{CASES, Case};
+use cases::{Base, CASES, Case};
 use cost::Cost;
 use server::Server;
 
@@ -79,13 +79,13 @@ impl Bench {
         })
     }
 
-    /// Starts the subject on the server's CPU.
-    fn start_subject(&self, tls: bool) -> io::Result<Server> {
+    /// Starts the subject on the server's CPU, with these arguments beside its own.
+    fn start_subject(&self, tls: bool, more: &[String]) -> io::Result<Server> {
         let Some((program, arguments)) = self.subject.split_first() else {
             return Err(io::Error::other("--subject names no program"));
         };
         let tls = tls.then_some("--tls");
-        self.start(Command::new(program).args(arguments).args(tls))
+        self.start(Command::new(program).args(arguments).args(tls).args(more))
     }
 
     fn start(&self, command: &mut Command) -> io::Result<Server> {
@@ -122,15 +122,29 @@ impl Bench {
                 // Who goes first alternates: neither side always gets the caches the other one left.
                 for side in [round % 2, (round + 1) % 2] {
                     if side == 0 {
-                        floor.push(self.floor(case)?)
+                        floor.push(self.base(case)?)
                     } else {
                         subject.push(self.subject(case)?)
                     }
                 }
             }
-            cost::print(case.name, &floor, &subject);
+            let base = match case.base {
+                Base::Floor => "floor",
+                Base::Echo => "echo",
+            };
+            cost::print(case.name, base, &floor, &subject);
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn base(&self, case: &Case) -> io::Result<Cost> {
+        match case.base {
+            Base::Floor => self.floor(case),
+            Base::Echo => {
+                let server = self.start_subject(case.tls, &[])?;
+                self.run(case, &server, "ws-echo", case.bytes)
+            }
+        }
     }
 
     fn floor(&self, case: &Case) -> io::Result<Cost> {
@@ -155,7 +169,7 @@ impl Bench {
         }
         self.run(
             case,
-            &self.start_subject(case.tls)?,
+            &self.start_subject(case.tls, &[])?,
             case.scenario,
             case.bytes,
         )

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::wire::msgpack::{self, Unpacked};
-use crate::wire::socket::{self, EventName, Packet, PacketError, PacketType};
+use crate::wire::socket::{self, EventName, NameAt, Packet, PacketError, PacketType};
 
 #[cfg(test)]
 mod tests;
@@ -115,7 +115,8 @@ struct Presence {
 struct BinaryPacket {
     /// `None` when the packet is dropped as it arrives: its socket was put out.
     socket: Option<u32>,
-    is_event: bool,
+    /// Of an event; `None` for an ack.
+    name: Option<NameAt>,
     id: Option<u64>,
     /// Copied, since the receive buffer is needed again before the attachments are here.
     payload: Vec<u8>,
@@ -187,6 +188,7 @@ impl Client {
         }
     }
 
+    #[inline]
     fn handle_packet<'a>(
         &'a mut self,
         limits: &Limits,
@@ -414,6 +416,7 @@ impl Client {
     }
 
     /// A packet other than CONNECT for `socket`, or for one that was put out.
+    #[inline]
     fn dispatch<'a>(
         &mut self,
         limits: &Limits,
@@ -432,13 +435,9 @@ impl Client {
                 self.begin_binary(limits, socket, packet)
             }
             PacketType::Event | PacketType::Ack => match (socket, packet.payload) {
-                (Some(socket), Some(payload)) => deliver(
-                    socket,
-                    packet.kind == PacketType::Event,
-                    packet.id,
-                    payload,
-                    attachments,
-                ),
+                (Some(socket), Some(payload)) => {
+                    deliver(socket, packet.name, packet.id, payload, attachments)
+                }
                 _ => Output::Nothing,
             },
             PacketType::Connect | PacketType::ConnectError => Output::Nothing,
@@ -461,7 +460,7 @@ impl Client {
         }
         self.binary = Some(Box::new(BinaryPacket {
             socket,
-            is_event: packet.kind == PacketType::BinaryEvent,
+            name: packet.name,
             id: packet.id,
             payload: payload.to_vec(),
             attachments: Vec::new(),
@@ -493,7 +492,7 @@ impl BinaryPacket {
     fn lend(&mut self, socket: u32) -> Output<'_> {
         deliver(
             socket,
-            self.is_event,
+            self.name,
             self.id,
             &mut self.payload,
             &self.attachments,
@@ -501,16 +500,17 @@ impl BinaryPacket {
     }
 }
 
-/// An event or an ack, whole, on its way to `socket`.
+/// An event (which has a name) or an ack, whole, on its way to `socket`.
+#[inline]
 fn deliver<'a>(
     socket: u32,
-    is_event: bool,
+    name: Option<NameAt>,
     id: Option<u64>,
     payload: &'a mut [u8],
     attachments: &'a [Bytes],
 ) -> Output<'a> {
-    if is_event {
-        let parts = socket::split_event(payload);
+    if let Some(name) = name {
+        let parts = socket::split_named(payload, name);
         debug_assert!(parts.is_ok(), "the payload was checked when it was decoded");
         return parts.map_or(Output::Nothing, |parts| Output::Event {
             socket,

@@ -4,7 +4,7 @@
 //! marks of eight bytes; what a connection was told in one turn goes out in one write.
 //!
 //! ```text
-//! say … mark … say … mark …      while the turn goes on
+//! say … mark … say … mark …      while the turn goes on (tell: both at once, for one connection alone)
 //! take_marked → pieces           at its end, until nobody is marked
 //! clear                          and the next turn begins
 //! ```
@@ -91,7 +91,6 @@ const EMPTY_LINE: Line = Line {
 /// The turn. Nothing in it is limited: who says and marks (a handler's emits, the mail of other cores) is, and the shard ends
 /// the turn soon. Memory: the messages once, 8 bytes a mark, 8 bytes × the highest connection ever marked; of the first two
 /// a burst's is given back after a while, down to 1 MiB.
-#[derive(Default)]
 pub(crate) struct Turn {
     /// The bytes of the small messages, one after another.
     arena: Vec<u8>,
@@ -104,7 +103,24 @@ pub(crate) struct Turn {
     marked: Vec<u32>,
     /// How many of `marked` were taken.
     taken: usize,
+    /// The connection whose last mark is the only one of the last message, and can have no other; or `NONE`.
+    told: u32,
     quiet_turns: u32,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Turn {
+            arena: Vec::new(),
+            messages: Vec::new(),
+            marks: Vec::new(),
+            lines: Pages::default(),
+            marked: Vec::new(),
+            taken: 0,
+            told: NONE,
+            quiet_turns: 0,
+        }
+    }
 }
 
 impl Turn {
@@ -130,8 +146,37 @@ impl Turn {
         self.add(Message::Shared(bytes))
     }
 
+    /// Tells `connection` alone the message that `parts` make up together. The same as saying and marking it, but what a connection is
+    /// told in a row becomes one message with one mark: it is sent together anyway.
+    #[inline]
+    pub(crate) fn tell(&mut self, connection: u32, parts: &[&[u8]]) {
+        self.tell_written(connection, |arena| {
+            for part in parts {
+                arena.extend_from_slice(part);
+            }
+        });
+    }
+
+    /// The same of a message that `write` appends.
+    #[inline]
+    pub(crate) fn tell_written(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        let added = self.arena.len() - start;
+        if self.told == connection
+            && let Some(Message::Small { len, .. }) = self.messages.last_mut()
+        {
+            *len += added;
+            return;
+        }
+        let message = self.add(Message::Small { start, len: added });
+        self.mark(connection, message);
+        self.told = connection;
+    }
+
     fn add(&mut self, message: Message) -> MessageId {
         debug_assert!(self.messages.len() < NONE as usize, "a palette of 128 GiB");
+        self.told = NONE;
         self.messages.push(message);
         MessageId((self.messages.len() - 1) as u32)
     }
@@ -145,6 +190,7 @@ impl Turn {
             "{message:?} is of another turn"
         );
         debug_assert!(self.marks.len() < NONE as usize, "marks of 32 GiB");
+        self.told = NONE;
         let index = connection as usize;
         self.lines.grow_with(index + 1, || NO_LINE);
         let mark = self.marks.len() as u32;
@@ -167,6 +213,7 @@ impl Turn {
     /// Takes back all that `connection` was told and that was not taken yet: it is gone, and its slot may be another's
     /// (who then comes where the old one would have come).
     pub(crate) fn unmark(&mut self, connection: u32) {
+        self.told = NONE;
         match self.lines.get_mut(connection as usize) {
             Some(line) if line.first != NONE => *line = EMPTY_LINE,
             _ => {}
@@ -195,6 +242,7 @@ impl Turn {
     ///
     /// The turn is not borrowed by what is returned: the caller is free to end the connection, to say and to mark.
     pub(crate) fn take_marked(&mut self) -> Option<Marked> {
+        self.told = NONE;
         while let Some(&connection) = self.marked.get(self.taken) {
             self.taken += 1;
             let line = std::mem::replace(&mut self.lines[connection as usize], NO_LINE);
@@ -210,6 +258,7 @@ impl Turn {
 
     /// What `connection` was told and that was not taken yet, out of its order among the others.
     pub(crate) fn take_of(&mut self, connection: u32) -> Option<Marked> {
+        self.told = NONE;
         let line = self.lines.get_mut(connection as usize)?;
         let first = line.first;
         if first == NONE {

@@ -190,9 +190,10 @@ fn attachment(num: usize) -> Result<Bytes, String> {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
-    /// A JSON array. `Arc<str>` rather than `Bytes`, so that `json` need not check for UTF-8 each time.
-    json: Arc<str>,
-    attachments: Arc<[Bytes]>,
+    /// A JSON array, and UTF-8. It is checked when somebody asks for a text, since most payloads are passed on without.
+    json: Arc<[u8]>,
+    /// `None` when there are none, for an empty slice would be allocated, too.
+    attachments: Option<Arc<[Bytes]>>,
 }
 
 impl Payload {
@@ -212,27 +213,32 @@ impl Payload {
         let mut attachments = Vec::new();
         arguments::encode(value, &mut json, &mut attachments)?;
         json.push(b']');
-        // Lossless: serde_json writes nothing but UTF-8.
-        let json = String::from_utf8_lossy(&json).into();
+        // serde_json writes nothing but UTF-8.
         Ok(Self {
-            json,
-            attachments: attachments.into(),
+            json: json.into(),
+            attachments: shared(&attachments),
         })
     }
 
-    /// Copies received arguments. The JSON of a text packet is UTF-8, or the packet would have been refused.
+    /// Copies received arguments.
     pub(crate) fn of(args: &Args<'_>) -> Result<Self, DecodeError> {
-        let json = std::str::from_utf8(args.json).map_err(DecodeError::custom)?;
-        Ok(Self {
-            json: json.into(),
-            attachments: args.attachments.into(),
-        })
+        std::str::from_utf8(args.json).map_err(DecodeError::custom)?;
+        Ok(Self::received(args))
+    }
+
+    /// The same of what came in a packet, which is UTF-8 as a whole: the transport has checked it (RFC 6455 §8.1), or made it so.
+    #[inline]
+    pub(crate) fn received(args: &Args<'_>) -> Self {
+        Self {
+            json: args.json.into(),
+            attachments: shared(args.attachments),
+        }
     }
 
     /// The arguments, as the text of a JSON array. A binary value is an object `{"_placeholder":true,"num":k}` that stands
     /// for number `k` of [`attachments`](Self::attachments).
     pub fn json(&self) -> &str {
-        &self.json
+        std::str::from_utf8(&self.json).unwrap_or_default()
     }
 
     /// The binary values among the arguments.
@@ -243,7 +249,7 @@ impl Payload {
     /// assert_eq!(payload.attachments()[0][..], [1, 2]);
     /// ```
     pub fn attachments(&self) -> &[Bytes] {
-        &self.attachments
+        self.attachments.as_deref().unwrap_or_default()
     }
 
     /// Reads the arguments as [`Data`](crate::Data) does: a tuple is the list of arguments, any other type the first.
@@ -257,10 +263,7 @@ impl Payload {
     /// assert_eq!(payload.decode::<(String, u8)>().unwrap(), ("a".to_owned(), 1));
     /// ```
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        arguments::decode(&Args {
-            json: self.json.as_bytes(),
-            attachments: &self.attachments,
-        })
+        arguments::decode(&self.as_args())
     }
 
     /// The arguments without the first `count`, for relays that read some themselves.
@@ -274,33 +277,51 @@ impl Payload {
     /// ```
     pub fn skip(&self, count: usize) -> Payload {
         let list: Vec<&serde_json::value::RawValue> =
-            serde_json::from_str(&self.json).unwrap_or_default();
+            serde_json::from_slice(&self.json).unwrap_or_default();
         let rest: Vec<&str> = list
             .iter()
             .skip(count)
             .map(|argument| argument.get())
             .collect();
         Payload {
-            json: format!("[{}]", rest.join(",")).into(),
+            json: format!("[{}]", rest.join(",")).into_bytes().into(),
             attachments: self.attachments.clone(),
+        }
+    }
+
+    /// Of a list that was put together from others, with their binary values.
+    #[cfg(feature = "admin")]
+    pub(crate) fn from_parts(json: String, attachments: &[Bytes]) -> Self {
+        Self {
+            json: json.into_bytes().into(),
+            attachments: (!attachments.is_empty()).then(|| attachments.into()),
         }
     }
 
     /// Lends the arguments.
     pub(crate) fn as_args(&self) -> Args<'_> {
         Args {
-            json: self.json.as_bytes(),
-            attachments: &self.attachments,
+            json: &self.json,
+            attachments: self.attachments(),
         }
     }
 
     /// The argument list without its brackets, as it is written into a packet.
-    pub(crate) fn list(&self) -> &str {
-        let list = self.json.trim_matches([' ', '\t', '\r', '\n']);
-        list.strip_prefix('[')
-            .and_then(|list| list.strip_suffix(']'))
-            .unwrap_or_default()
+    #[inline]
+    pub(crate) fn list(&self) -> &[u8] {
+        match &*self.json {
+            [b'[', list @ .., b']'] => list,
+            // Whitespace around it is rare.
+            _ => match self.json.trim_ascii() {
+                [b'[', list @ .., b']'] => list,
+                _ => b"",
+            },
+        }
     }
+}
+
+fn shared(attachments: &[Bytes]) -> Option<Arc<[Bytes]>> {
+    (!attachments.is_empty()).then(|| attachments.into())
 }
 
 impl fmt::Debug for Payload {
@@ -309,7 +330,7 @@ impl fmt::Debug for Payload {
             f,
             "Payload({} bytes, {} attachments)",
             self.json.len(),
-            self.attachments.len()
+            self.attachments().len()
         )
     }
 }

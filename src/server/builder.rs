@@ -11,6 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::adapter::{Adapter, InMemory};
+#[cfg(feature = "admin")]
+use super::admin::AdminUi;
 use super::cluster::Cluster;
 use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
@@ -58,6 +60,8 @@ pub struct Builder {
     /// The others, in the order of their description.
     namespaces: Vec<(Described, Namespace)>,
     newcomers: Vec<Newcomer>,
+    #[cfg(feature = "admin")]
+    admin: Option<AdminUi>,
     websockets: Vec<(String, WebSocketRoute)>,
     pages: Vec<(String, &'static str, Bytes)>,
     engines: Vec<(String, EngineRoute)>,
@@ -505,31 +509,8 @@ impl Builder {
     pub(super) fn into_shared(mut self) -> Result<Shared> {
         let cluster = self.take_cluster()?;
         let settings = self.config.settings()?;
-        let prefix = self.config.path_prefix()?;
-        let mut routes = Routes::new(self.config.socket_io.then_some(prefix));
-        for (path, route) in self.websockets {
-            check_path(&path, routes.websocket(&path, route))?;
-        }
-        for (path, content_type, body) in self.pages {
-            check_path(&path, routes.page(&path, content_type, body))?;
-        }
-        for (path, route) in self.engines {
-            let prefix = self.config.prefix_of(&path)?;
-            if !routes.engine(prefix, route) {
-                return Err(Error::setting(
-                    "path",
-                    format!("{path} is given to two routes"),
-                ));
-            }
-        }
-        if let Some((path, prefix)) = routes.unreachable() {
-            return Err(Error::setting(
-                "path",
-                format!(
-                    "{path} cannot be reached: all paths that begin with {prefix} are Engine.IO's"
-                ),
-            ));
-        }
+        let described = (self.websockets, self.pages, self.engines);
+        let routes = routes_of(&self.config, described)?;
         let scripts = match self.client_dir {
             _ if !self.config.serve_client => None,
             None => Some(Scripts::own()),
@@ -552,6 +533,11 @@ impl Builder {
         let recovery = recovery
             .map(|recovery| recovery.start(self.config.cores, self.config.max_unsent_cut))
             .transpose()?;
+        #[cfg(feature = "admin")]
+        let admin = match self.admin {
+            None => None,
+            Some(ui) => Some(ui.install(&mut namespaces)?),
+        };
         let mut shared = Shared::new(
             settings,
             self.config.max_rooms,
@@ -568,9 +554,47 @@ impl Builder {
             ),
         );
         shared.recovery = recovery;
+        #[cfg(feature = "admin")]
+        {
+            shared.admin = admin;
+        }
         shared.cluster = cluster;
         Ok(shared)
     }
+}
+
+/// WebSockets, pages, and Engine.IO by itself, each with its path.
+type RoutesDescribed = (
+    Vec<(String, WebSocketRoute)>,
+    Vec<(String, &'static str, Bytes)>,
+    Vec<(String, EngineRoute)>,
+);
+
+fn routes_of(config: &Config, (websockets, pages, engines): RoutesDescribed) -> Result<Routes> {
+    let prefix = config.path_prefix()?;
+    let mut routes = Routes::new(config.socket_io.then_some(prefix));
+    for (path, route) in websockets {
+        check_path(&path, routes.websocket(&path, route))?;
+    }
+    for (path, content_type, body) in pages {
+        check_path(&path, routes.page(&path, content_type, body))?;
+    }
+    for (path, route) in engines {
+        let prefix = config.prefix_of(&path)?;
+        if !routes.engine(prefix, route) {
+            return Err(Error::setting(
+                "path",
+                format!("{path} is given to two routes"),
+            ));
+        }
+    }
+    if let Some((path, prefix)) = routes.unreachable() {
+        return Err(Error::setting(
+            "path",
+            format!("{path} cannot be reached: all paths that begin with {prefix} are Engine.IO's"),
+        ));
+    }
+    Ok(routes)
 }
 
 fn check_path(path: &str, is_free: bool) -> Result<()> {

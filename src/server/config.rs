@@ -209,6 +209,20 @@ pub enum Transport {
     WebSocket,
 }
 
+impl Transport {
+    /// Its name on the wire.
+    ///
+    /// ```
+    /// assert_eq!(ringhall::Transport::WebSocket.as_str(), "websocket");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// No message may be longer than this: lengths stay far from every overflow.
 const MESSAGE_MAX: usize = 1 << 31;
 

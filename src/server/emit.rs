@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::arguments::{self, EncodeError};
 use super::binary::Payload;
 use crate::proto::websocket::Kind;
+use crate::room::turn::SHARED_MIN;
 use crate::shard::hall::Outgoing;
 use crate::shard::recovery::offset::Offset;
 use crate::wire::engine;
-use crate::wire::json::JsonError;
+use crate::wire::json::{Decimal, JsonError};
 use crate::wire::msgpack::{self, Packed};
 use crate::wire::parser::Parser;
 use crate::wire::socket::{self, PacketType, is_reserved};
@@ -114,7 +115,7 @@ pub(crate) fn with_payload(
     if is_reserved(event) {
         return Err(EmitError::Reserved);
     }
-    let list = payload.list().as_bytes();
+    let list = payload.list();
     let head = Head {
         kind: PacketType::Event,
         namespace,
@@ -156,6 +157,58 @@ impl From<Parser> for Form {
             parser,
             offset: None,
         }
+    }
+}
+
+/// An ACK as the default parser writes it: short, and without attachments. Answers are what a server says most often, after broadcasts, so
+/// this one is written where it is sent from, and not copied.
+pub(crate) struct PlainAck<'a> {
+    namespace: &'a str,
+    id: Decimal,
+    list: &'a [u8],
+}
+
+impl<'a> PlainAck<'a> {
+    /// `None` where it is none of these, and [`with_ack`] is the way. `list` is an argument list without brackets.
+    #[inline]
+    pub(crate) fn new(
+        parser: Parser,
+        namespace: &'a str,
+        id: u64,
+        list: &'a [u8],
+        attachments: &[Bytes],
+    ) -> Option<Self> {
+        let short = namespace.len() + list.len() < SHARED_MIN - 64;
+        (parser == Parser::Default && attachments.is_empty() && short).then(|| Self {
+            namespace: if namespace == socket::MAIN_NAMESPACE {
+                ""
+            } else {
+                namespace
+            },
+            id: Decimal::new(id),
+            list,
+        })
+    }
+
+    /// Its length in bytes.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        let comma = usize::from(!self.namespace.is_empty());
+        4 + self.namespace.len() + comma + self.id.len() + self.list.len()
+    }
+
+    /// Appends it.
+    #[inline]
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[engine::MESSAGE, PacketType::Ack.digit()]);
+        if !self.namespace.is_empty() {
+            out.extend_from_slice(self.namespace.as_bytes());
+            out.push(b',');
+        }
+        out.extend_from_slice(&self.id);
+        out.push(b'[');
+        out.extend_from_slice(self.list);
+        out.push(b']');
     }
 }
 

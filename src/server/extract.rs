@@ -482,7 +482,7 @@ impl<T: DeserializeOwned> FromEvent for TryData<T> {
 
 impl FromEvent for Payload {
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
-        Ok(Self::of(context.args())?)
+        Ok(Self::received(context.args()))
     }
 }
 

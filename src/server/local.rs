@@ -75,6 +75,7 @@ impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
         let admissions = Admissions::new(&shared.namespaces);
+        shared.add_traffic(hall.traffic().clone());
         hall.set_parser(shared.settings.parser);
         hall.set_recovery(shared.recovery.as_ref().map(|recovering| &recovering.core));
         let local = Rc::new_cyclic(|this| Local {
@@ -250,6 +251,12 @@ impl Application for Rc<Local> {
 
     fn returned(&self, socket: SocketKey, refused: Option<Refusal>) {
         self.handle_returned(socket, refused);
+    }
+
+    fn upgraded(&self, socket: SocketKey) {
+        if let Some(socket) = self.socket(socket) {
+            socket.table().watching.tell_upgrade(&socket);
+        }
     }
 
     fn event(&self, socket: SocketKey, event: Event<'_>) {

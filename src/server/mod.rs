@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub mod adapter;
+#[cfg(feature = "admin")]
+mod admin;
 mod arg_list;
 mod arguments;
 mod asking;
@@ -20,6 +22,8 @@ mod details;
 mod emit;
 mod engine;
 mod everyone;
+#[cfg(feature = "internals")]
+pub(crate) mod exchange;
 mod extract;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -30,6 +34,7 @@ mod inside;
 mod listeners;
 mod local;
 mod middleware;
+mod names;
 mod namespace;
 mod operators;
 mod recovery;
@@ -55,8 +60,11 @@ pub mod testing;
     )
 )]
 mod tls;
+mod watching;
 mod websocket;
 
+#[cfg(feature = "admin")]
+pub use admin::AdminUi;
 pub use arg_list::ArgList;
 pub use arguments::{DecodeError, EncodeError};
 pub use asking::{Answers, BroadcastAcks};
@@ -310,6 +318,7 @@ impl Server {
     /// ```
     pub fn shutdown(&self) {
         let shared = self.shared.clone();
+        shared.end();
         let post = move || {
             for address in shared.addresses() {
                 address.post_blocking(Mail::Shutdown);

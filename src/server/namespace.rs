@@ -4,7 +4,6 @@ pub(crate) mod children;
 pub(crate) mod family;
 pub(crate) mod known;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use family::{Family, FamilyBroadcast, NamespaceMatcher, NamespaceRequest};
@@ -17,27 +16,30 @@ use super::handler::{
 };
 use super::listeners::{Listeners, SharedListeners};
 use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_middleware};
+use super::names::ByName;
 use super::rooms::RoomHandlers;
 use super::server_events::ServerHandlers;
+use super::watching::Watching;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Clone, Default)]
 pub(crate) struct SharedTable {
     middlewares: Vec<SharedMiddleware>,
     connection: Vec<SharedConnectHandler>,
-    events: HashMap<Box<str>, Vec<SharedEventHandler>>,
+    events: ByName<Vec<SharedEventHandler>>,
     fallback: Vec<SharedEventHandler>,
     disconnecting: Vec<SharedDisconnectHandler>,
     disconnect: Vec<SharedDisconnectHandler>,
     pub(crate) listeners: SharedListeners,
     pub(crate) rooms: Option<Arc<RoomHandlers>>,
+    pub(crate) watching: Watching,
 }
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
 pub(crate) struct Table {
     pub(crate) middlewares: Vec<LocalMiddleware>,
     pub(crate) connection: Vec<LocalConnectHandler>,
-    pub(crate) events: HashMap<Box<str>, Vec<LocalEventHandler>>,
+    pub(crate) events: ByName<Vec<LocalEventHandler>>,
     pub(crate) fallback: Vec<LocalEventHandler>,
     pub(crate) disconnecting: Vec<LocalDisconnectHandler>,
     pub(crate) disconnect: Vec<LocalDisconnectHandler>,
@@ -45,6 +47,7 @@ pub(crate) struct Table {
     /// It is that of a family, whose namespaces come into being and go.
     pub(crate) is_family: bool,
     pub(crate) rooms: Option<Arc<RoomHandlers>>,
+    pub(crate) watching: Watching,
 }
 
 impl SharedTable {
@@ -59,6 +62,7 @@ impl SharedTable {
         self.disconnecting.extend(other.disconnecting);
         self.disconnect.extend(other.disconnect);
         self.listeners.extend(other.listeners);
+        self.watching.extend(other.watching);
         self.rooms = match (self.rooms, other.rooms) {
             (Some(rooms), Some(others)) => Some(Arc::new(rooms.followed_by(&others))),
             (rooms, others) => rooms.or(others),
@@ -82,6 +86,7 @@ impl SharedTable {
             listeners: self.listeners.on_this_core(),
             is_family,
             rooms: self.rooms.clone(),
+            watching: self.watching.clone(),
         }
     }
 }
@@ -155,6 +160,16 @@ impl Namespace {
     /// ```
     pub fn middleware<M>(mut self, middleware: impl Middleware<M> + Send + Sync) -> Self {
         self.table.middlewares.push(shared_middleware(middleware));
+        self
+    }
+
+    /// As [`on_connection`](Namespace::on_connection), before all that are registered already.
+    #[cfg(feature = "admin")]
+    pub(super) fn prepend_connection<M>(
+        mut self,
+        handler: impl ConnectHandler<M> + Send + Sync,
+    ) -> Self {
+        self.table.connection.insert(0, shared_connect(handler));
         self
     }
 

@@ -82,7 +82,7 @@ impl Ack {
     /// Answers with arguments that are encoded already, such as those of another event.
     pub fn send_raw(self, payload: &Payload) {
         if let Some((socket, id)) = self.to {
-            socket.acknowledge(id, payload.list().as_bytes(), payload.attachments());
+            socket.acknowledge(id, payload.list(), payload.attachments());
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::room::JoinError;
 
 type OnRoom = Arc<dyn Fn(&str) + Send + Sync>;
 type OnMember = Arc<dyn Fn(&str, &SocketId) + Send + Sync>;
+/// For whoever watches the namespaces of a whole family, and wants to know which it is.
+type OnSocket = Arc<dyn Fn(&Socket, &str) + Send + Sync>;
 
 /// The handlers of one namespace.
 #[derive(Clone, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct RoomHandlers {
     join: Vec<OnMember>,
     leave: Vec<OnMember>,
     delete: Vec<OnRoom>,
+    socket_joined: Vec<OnSocket>,
+    socket_left: Vec<OnSocket>,
     /// The adapter wants to know, too.
     is_told_to_cluster: bool,
 }
@@ -34,6 +38,8 @@ impl RoomHandlers {
         all.join.extend_from_slice(&other.join);
         all.leave.extend_from_slice(&other.leave);
         all.delete.extend_from_slice(&other.delete);
+        all.socket_joined.extend_from_slice(&other.socket_joined);
+        all.socket_left.extend_from_slice(&other.socket_left);
         all.is_told_to_cluster |= other.is_told_to_cluster;
         all
     }
@@ -104,6 +110,19 @@ impl Namespace {
     /// ```
     pub fn on_delete_room(mut self, handler: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.room_handlers().delete.push(Arc::new(handler));
+        self
+    }
+
+    /// As `on_join_room` and `on_leave_room`.
+    #[cfg(feature = "admin")]
+    pub(super) fn on_memberships(
+        mut self,
+        joined: impl Fn(&Socket, &str) + Send + Sync + 'static,
+        left: impl Fn(&Socket, &str) + Send + Sync + 'static,
+    ) -> Self {
+        let handlers = self.room_handlers();
+        handlers.socket_joined.push(Arc::new(joined));
+        handlers.socket_left.push(Arc::new(left));
         self
     }
 
@@ -230,6 +249,7 @@ impl Local {
             run(&handlers.create, |handler| handler(room));
         }
         run(&handlers.join, |handler| handler(room, &id));
+        run(&handlers.socket_joined, |handler| handler(socket, room));
     }
 
     fn tell_left(&self, socket: &Socket, room: &str, was_last_here: bool) {
@@ -238,6 +258,7 @@ impl Local {
         };
         let (id, scope) = socket.id_and_namespace();
         run(&handlers.leave, |handler| handler(room, &id));
+        run(&handlers.socket_left, |handler| handler(socket, room));
         let tell = || {
             if handlers.is_told_to_cluster {
                 self.shared().cluster.tell_of_room(scope, room, false);

@@ -23,7 +23,7 @@ use super::arguments::{Args, DecodeError};
 use super::binary::Payload;
 use super::broadcast::Broadcast;
 use super::counters::Count;
-use super::emit::{self, EmitError, Form};
+use super::emit::{self, EmitError, Form, PlainAck};
 use super::extract::ConnectContext;
 use super::handler::Outcome;
 use super::local::Local;
@@ -484,6 +484,19 @@ impl Socket {
 
     // ---- for the server's side ----
 
+    /// Names its client among those of this server, in twelve characters.
+    #[cfg(feature = "admin")]
+    pub(crate) fn client_number(&self) -> Option<String> {
+        let hall = self.0.local.hall();
+        let key = hall.connection_of(self.0.key)?;
+        Some(format!(
+            "{:02x}{:05x}{:05x}",
+            hall.core(),
+            key.generation & 0xf_ffff,
+            key.slot & 0xf_ffff
+        ))
+    }
+
     pub(crate) fn key(&self) -> SocketKey {
         self.0.key
     }
@@ -583,6 +596,11 @@ impl Socket {
 
     /// Answers event `id`. `list` is an argument list without brackets.
     pub(crate) fn acknowledge(&self, id: u64, list: &[u8], attachments: &[Bytes]) {
+        let (parser, namespace) = (self.parser(), &self.0.namespace);
+        if let Some(ack) = PlainAck::new(parser, namespace, id, list, attachments) {
+            let hall = self.0.local.hall();
+            return hall.deliver_written(self.0.key, ack.len(), |out| ack.write(out));
+        }
         let sent = emit::with_ack(
             self.parser(),
             &self.0.namespace,

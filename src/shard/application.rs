@@ -131,6 +131,8 @@ pub(crate) trait Application: Clone + Unpin + 'static {
     fn knock(&self, knock: Knock<'_>) -> Verdict;
     /// This socket, which a verdict or a decision let in, is in: the CONNECT reply is marked, and nothing of it was handled yet.
     fn connected(&self, socket: SocketKey);
+    /// The socket's client is on a WebSocket from now on.
+    fn upgraded(&self, socket: SocketKey);
     /// The session has ended, and with it all that it asked for and that is not decided yet, or was decided and not carried out: seats
     /// that were taken for it are to be vacated.
     fn forsaken(&self, connection: ConnKey);

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::call::Call;
 use asking::Asked;
-use broadcast::say;
+use broadcast::{tell, tell_written};
 use operation::Assumed;
 pub(crate) use seating::Standing;
 
@@ -31,6 +31,7 @@ use super::mail::Mail;
 use super::mailbox::{Address, Outbox};
 use super::recovery::offset::Offset;
 use super::slots::Slots;
+use super::traffic::Traffic;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
@@ -135,6 +136,7 @@ pub(crate) struct Hall {
     core: usize,
     state: RefCell<State>,
     lane: Lane,
+    traffic: Arc<Traffic>,
     /// True while the shard runs: what is marked then is written at the end of this turn anyway.
     in_turn: Cell<bool>,
     shard: Cell<Option<Waker>>,
@@ -164,6 +166,7 @@ impl Hall {
             core,
             state: RefCell::new(state),
             lane,
+            traffic: Arc::default(),
             in_turn: Cell::new(false),
             shard: Cell::new(None),
             tasks: Cell::new(0),
@@ -241,7 +244,6 @@ impl Hall {
     }
 
     /// From now on, or no longer, the application is told of broadcasts that reach this socket.
-    #[allow(dead_code, reason = "what is built on it comes next")]
     pub(crate) fn watch(&self, key: SocketKey, watched: bool) {
         let state = &mut *self.state.borrow_mut();
         if let Some(seat) = state.seats.get_mut(key) {
@@ -341,31 +343,39 @@ impl Hall {
     /// Marks a message for one socket. `false`: it is gone or silenced, or the message was volatile and the connection busy.
     pub(crate) fn deliver(&self, key: SocketKey, message: Outgoing<'_>, volatile: bool) -> bool {
         let state = &mut *self.state.borrow_mut();
-        let Some(seat) = state
-            .seats
-            .get(key)
-            .filter(|seat| seat.standing != Standing::Silent)
-        else {
+        let Some(slot) = listening(state, key) else {
             return false;
         };
-        let slot = seat.connection.slot;
         if volatile && state.busy.is_set(slot) {
             return false;
         }
         if state.record_for(key, message) {
             return true;
         }
-        let id = say(&mut state.turn, message);
-        state.turn.mark(slot, id);
+        tell(&mut state.turn, slot, message);
         self.wake_shard();
         true
+    }
+
+    /// Marks a text message for one socket, which `write` appends where it is sent from: `length` bytes, fewer than [`SHARED_MIN`].
+    #[inline]
+    pub(crate) fn deliver_written(
+        &self,
+        key: SocketKey,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(slot) = listening(state, key) {
+            tell_written(&mut state.turn, slot, length, write);
+            self.wake_shard();
+        }
     }
 
     /// Marks bytes that are already in their final form for one connection.
     pub(crate) fn write(&self, connection: ConnKey, parts: &[&[u8]]) {
         let state = &mut *self.state.borrow_mut();
-        let id = state.turn.say_parts(parts);
-        state.turn.mark(connection.slot, id);
+        state.turn.tell(connection.slot, parts);
         self.wake_shard();
     }
 
@@ -422,6 +432,11 @@ impl Hall {
             _ => state.commands.push(Command::Call(Box::new(call))),
         }
         self.wake_shard();
+    }
+
+    /// What goes through this core.
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Who waits for something other than bytes.
@@ -561,6 +576,13 @@ fn note_interest(state: &mut State, scope: &str, room: Option<&str>, core: usize
     if let Some(scope) = known {
         state.rooms.set_interest(scope, room, core, on);
     }
+}
+
+/// The connection of a socket that may be told something.
+#[inline]
+fn listening(state: &State, key: SocketKey) -> Option<u32> {
+    let seat = state.seats.get(key)?;
+    (seat.standing != Standing::Silent).then_some(seat.connection.slot)
 }
 
 /// Takes a socket out of its rooms and its scope, and tells the other cores what that means to them.

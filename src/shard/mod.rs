@@ -44,6 +44,7 @@ pub(crate) mod settings;
 mod simulation;
 pub(crate) mod slots;
 pub(crate) mod thread;
+pub(crate) mod traffic;
 pub(crate) mod wheel;
 mod writing;
 
@@ -280,6 +281,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     fn vacate(&mut self, key: ConnKey) {
         if let Some(connection) = self.connections.remove(key) {
             self.on_polling -= usize::from(connection.on_polling);
+            self.hall.traffic().set_on_polling(self.on_polling);
             self.hall.set_busy(key.slot, false);
             // Whoever gets this slot next must not get what was marked for this connection.
             self.hall.with_turn(|turn, _| turn.unmark(key.slot));

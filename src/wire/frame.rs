@@ -183,6 +183,14 @@ pub(crate) struct EncodedHead {
 }
 
 impl EncodedHead {
+    /// Appends it. As many bytes are copied as it may have: a copy of a length that is known is no call.
+    #[inline]
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + usize::from(self.len);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         let at = usize::from(self.len);
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);

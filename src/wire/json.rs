@@ -7,6 +7,9 @@
 //!
 //! The reader works on bytes and takes what a string holds for UTF-8: the transport has checked the message as a whole.
 
+use std::ops::Deref;
+
+mod scan;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -97,6 +100,21 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// For a text that begins with an array whose first item is a string without escapes, directly behind the bracket: goes on behind that
+    /// string, which is returned. It is how an event begins.
+    #[inline]
+    pub(crate) fn behind_plain_name(text: &'t [u8], max_depth: usize) -> Option<(&'t [u8], Self)> {
+        let rest = text.strip_prefix(b"[\"")?;
+        let name = rest.get(..scan::plain_prefix(rest))?;
+        let mut reader = Self::new(text, max_depth);
+        if rest.get(name.len()) != Some(&b'"') || reader.max_depth == 0 {
+            return None;
+        }
+        (reader.at, reader.depth) = (2 + name.len() + 1, 1);
+        reader.expect = Expect::Next;
+        Some((name, reader))
+    }
+
     /// How many containers are open.
     pub(crate) fn depth(&self) -> usize {
         self.depth
@@ -137,12 +155,6 @@ impl<'t> Reader<'t> {
         Ok(Some(token))
     }
 
-    /// Reads what is left and says whether all of it is well formed.
-    pub(crate) fn finish(mut self) -> Result<(), JsonError> {
-        while self.token()?.is_some() {}
-        Ok(())
-    }
-
     fn value(&mut self, first: u8) -> Result<Token<'t>, JsonError> {
         let token = match first {
             b'"' => Token::String(self.quoted()?),
@@ -157,6 +169,7 @@ impl<'t> Reader<'t> {
         Ok(token)
     }
 
+    #[inline]
     fn after_value(&mut self) {
         self.expect = if self.depth == 0 {
             Expect::End
@@ -190,6 +203,7 @@ impl<'t> Reader<'t> {
         token
     }
 
+    #[inline]
     fn in_object(&self) -> bool {
         self.objects & (1 << self.depth) != 0
     }
@@ -205,90 +219,24 @@ impl<'t> Reader<'t> {
     }
 
     fn literal(&mut self, text: &[u8], token: Token<'t>) -> Result<Token<'t>, JsonError> {
-        if !self.rest().starts_with(text) {
-            return Err(JsonError::Syntax);
-        }
-        self.at += text.len();
+        self.at = scan::literal_end(self.text, self.at, text)?;
         Ok(token)
     }
 
-    /// RFC 8259 §6: no leading zeros, and digits on both sides of the point. Any magnitude: it is not evaluated.
     fn number(&mut self) -> Result<&'t [u8], JsonError> {
         let start = self.at;
-        self.skip_one_of(b"-");
-        if !self.skip_one_of(b"0") {
-            self.skip_digits()?;
-        }
-        if self.skip_one_of(b".") {
-            self.skip_digits()?;
-        }
-        if self.skip_one_of(b"eE") {
-            self.skip_one_of(b"+-");
-            self.skip_digits()?;
-        }
+        self.at = scan::number_end(self.text, start)?;
         self.text.get(start..self.at).ok_or(JsonError::Syntax)
     }
 
-    fn skip_one_of(&mut self, wanted: &[u8]) -> bool {
-        let found = self.peek().is_some_and(|byte| wanted.contains(&byte));
-        self.at += usize::from(found);
-        found
-    }
-
-    fn skip_digits(&mut self) -> Result<(), JsonError> {
-        let count = self
-            .rest()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        self.at += count;
-        if count == 0 {
-            Err(JsonError::Syntax)
-        } else {
-            Ok(())
-        }
-    }
-
     /// A string from its opening quote (which the caller has seen) to past its closing one.
+    #[inline]
     fn quoted(&mut self) -> Result<Quoted<'t>, JsonError> {
-        self.at += 1;
-        let start = self.at;
-        let mut escaped = false;
-        loop {
-            self.at += plain_prefix(self.rest());
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
-                // A raw control character, or the end of the text.
-                _ => return Err(JsonError::Syntax),
-            }
-            escaped = true;
-        }
-        let raw = self.text.get(start..self.at).ok_or(JsonError::Syntax)?;
-        self.at += 1;
+        let start = self.at + 1;
+        let (end, escaped) = scan::string_end(self.text, start)?;
+        let raw = self.text.get(start..end).ok_or(JsonError::Syntax)?;
+        self.at = end + 1;
         Ok(Quoted { raw, escaped })
-    }
-
-    fn escape(&mut self) -> Result<(), JsonError> {
-        let length = match self.text.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            // Surrogates need no partner: RFC 8259 §8.2 leaves lone ones grammatical.
-            Some(b'u') => 6,
-            _ => return Err(JsonError::Syntax),
-        };
-        let digits = self
-            .text
-            .get(self.at + 2..self.at + length)
-            .ok_or(JsonError::Syntax)?;
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(JsonError::Syntax);
-        }
-        self.at += length;
-        Ok(())
-    }
-
-    fn rest(&self) -> &'t [u8] {
-        self.text.get(self.at..).unwrap_or_default()
     }
 
     fn peek(&self) -> Option<u8> {
@@ -308,31 +256,6 @@ impl<'t> Reader<'t> {
 /// RFC 8259 §2.
 pub(crate) fn is_whitespace(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// How many bytes at the start of `text` are string content without meaning to JSON: no quote, backslash or control character.
-/// Eight bytes at a time, for this is where the time goes when a message is long.
-fn plain_prefix(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let (words, tail) = text.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // In each byte the high bit becomes 1 if the byte is the one sought. A borrow can only spoil bytes after the first hit.
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let backslash = word ^ (ONES * u64::from(b'\\'));
-        let hits = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        if hits & HIGH != 0 {
-            return index * 8 + (hits & HIGH).trailing_zeros() as usize / 8;
-        }
-    }
-    let in_tail = tail
-        .iter()
-        .take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-        .count();
-    words.len() * 8 + in_tail
 }
 
 /// The characters of a string's raw text, unescaped. A lone surrogate, which no Rust string can hold, becomes U+FFFD.
@@ -409,16 +332,37 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
 
 /// Appends `number` in decimal.
 pub(crate) fn write_decimal(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut left = number;
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
+    out.extend_from_slice(&Decimal::new(number));
+}
+
+/// A number in decimal: dereferences to its digits.
+pub(crate) struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    #[inline]
+    pub(crate) fn new(number: u64) -> Self {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        let mut left = number;
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                return Self { digits, start };
+            }
         }
     }
-    out.extend_from_slice(&digits[start..]);
+}
+
+impl Deref for Decimal {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
 }

@@ -70,7 +70,7 @@ impl PacketType {
     }
 
     /// The type digit.
-    pub(crate) fn digit(self) -> u8 {
+    pub(crate) const fn digit(self) -> u8 {
         b'0' + self as u8
     }
 
@@ -118,6 +118,19 @@ pub(crate) struct Packet<'a> {
     /// The JSON, well formed and of the shape that `kind` asks for, without whitespace around it. An event always has
     /// one. An ack with an id has one too: `[]` when it came with none.
     pub payload: Option<&'a mut [u8]>,
+    /// Of an event: where its name stands in `payload`.
+    pub name: Option<NameAt>,
+}
+
+/// Where the name of an event stands in its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameAt {
+    /// Between its quotes, if it has any.
+    start: usize,
+    end: usize,
+    /// Where its token ends: behind the quote.
+    behind: usize,
+    escaped: bool,
 }
 
 /// Why a text is not a packet.
@@ -169,7 +182,7 @@ impl From<JsonError> for PacketError {
 pub(crate) fn decode<'a>(text: &'a mut [u8], limits: &Limits) -> Result<Packet<'a>, PacketError> {
     let head = Head::decode(text, limits)?;
     let payload = trimmed(text, head.end);
-    check_payload(&head, text.get(payload.clone()).unwrap_or_default(), limits)?;
+    let name = check_payload(&head, text.get(payload.clone()).unwrap_or_default(), limits)?;
 
     let (before, after) = text.split_at_mut(head.end);
     let (before, payload) = if !payload.is_empty() {
@@ -196,6 +209,7 @@ pub(crate) fn decode<'a>(text: &'a mut [u8], limits: &Limits) -> Result<Packet<'
         namespace,
         id: head.id,
         payload,
+        name,
     })
 }
 
@@ -307,57 +321,97 @@ fn trimmed(text: &[u8], start: usize) -> Range<usize> {
     start..start.max(text.len() - trailing)
 }
 
-/// Checks that `payload` is JSON, and of the shape that the packet's type asks for.
-fn check_payload(head: &Head, payload: &[u8], limits: &Limits) -> Result<(), PacketError> {
+/// Checks that `payload` is JSON, and of the shape that the packet's type asks for. Returns where an event's name is.
+#[inline]
+fn check_payload(
+    head: &Head,
+    payload: &[u8],
+    limits: &Limits,
+) -> Result<Option<NameAt>, PacketError> {
     if payload.is_empty() {
         // Node's decoder lets any type come without; only an event cannot do without its name.
         return if head.kind.is_event() {
             Err(PacketError::MissingPayload)
         } else {
-            Ok(())
+            Ok(None)
         };
     }
+    if head.kind == PacketType::Event
+        && let Some((name, reader)) = Reader::behind_plain_name(payload, limits.max_depth)
+    {
+        let quoted = Quoted {
+            raw: name,
+            escaped: false,
+        };
+        let name = checked_name(quoted, 1, reader.position())?;
+        reader.finish()?;
+        return Ok(Some(name));
+    }
     let mut reader = Reader::new(payload, limits.max_depth);
+    let mut name = None;
     match (head.kind, reader.token()?) {
         (PacketType::Connect | PacketType::ConnectError, Some(Token::ObjectStart)) => {}
         (PacketType::ConnectError, Some(Token::String(_))) => {}
         (PacketType::Ack | PacketType::BinaryAck, Some(Token::ArrayStart)) => {}
         (PacketType::Event | PacketType::BinaryEvent, Some(Token::ArrayStart)) => {
-            event_name(&mut reader)?;
+            name = Some(event_name(&mut reader)?);
         }
         _ => return Err(PacketError::PayloadShape),
     }
     if head.kind.is_binary() {
-        check_placeholders(reader, head.attachments)
+        check_placeholders(reader, head.attachments)?;
     } else {
-        Ok(reader.finish()?)
-    }
-}
-
-/// Reads the first element of an event's array and refuses what cannot be a name. A number is one: in JavaScript `emit(1)` means `"1"`.
-fn event_name<'t>(reader: &mut Reader<'t>) -> Result<Quoted<'t>, PacketError> {
-    let name = match reader.token()? {
-        Some(Token::String(name)) => name,
-        Some(Token::Number(raw)) => Quoted {
-            raw,
-            escaped: false,
-        },
-        _ => return Err(PacketError::EventName),
-    };
-    if RESERVED_EVENTS.iter().any(|reserved| name.is(reserved)) {
-        return Err(PacketError::ReservedEvent);
-    }
-    if str::from_utf8(name.raw).is_err() {
-        return Err(PacketError::NotUtf8);
+        reader.finish()?;
     }
     Ok(name)
 }
 
-/// Checks that `payload`, well formed JSON, begins as an event does.
-pub(crate) fn check_event(payload: &[u8]) -> Result<(), PacketError> {
+/// Reads the first element of an event's array and refuses what cannot be a name. A number is one: in JavaScript `emit(1)` means `"1"`.
+fn event_name(reader: &mut Reader<'_>) -> Result<NameAt, PacketError> {
+    let (name, quotes) = match reader.token()? {
+        Some(Token::String(name)) => (name, 1),
+        Some(Token::Number(raw)) => {
+            let escaped = false;
+            (Quoted { raw, escaped }, 0)
+        }
+        _ => return Err(PacketError::EventName),
+    };
+    checked_name(name, quotes, reader.position())
+}
+
+/// `behind` is where the name's token ends, `quotes` how many quotes that end has.
+fn checked_name(name: Quoted<'_>, quotes: usize, behind: usize) -> Result<NameAt, PacketError> {
+    if is_reserved_name(&name) {
+        return Err(PacketError::ReservedEvent);
+    }
+    if !name.raw.is_ascii() && str::from_utf8(name.raw).is_err() {
+        return Err(PacketError::NotUtf8);
+    }
+    let end = behind - quotes;
+    Ok(NameAt {
+        start: end - name.raw.len(),
+        end,
+        behind,
+        escaped: name.escaped,
+    })
+}
+
+/// As [`is_reserved`], of a name as written.
+fn is_reserved_name(name: &Quoted<'_>) -> bool {
+    if name.escaped {
+        return RESERVED_EVENTS.iter().any(|reserved| name.is(reserved));
+    }
+    // Nearly always settled by the length.
+    RESERVED_EVENTS
+        .iter()
+        .any(|reserved| reserved.as_bytes() == name.raw)
+}
+
+/// Checks that `payload`, well formed JSON, begins as an event does, and says where its name is.
+pub(crate) fn find_name(payload: &[u8]) -> Result<NameAt, PacketError> {
     let mut reader = Reader::new(payload, json::MAX_DEPTH);
     match reader.token()? {
-        Some(Token::ArrayStart) => event_name(&mut reader).map(|_| ()),
+        Some(Token::ArrayStart) => event_name(&mut reader),
         _ => Err(PacketError::PayloadShape),
     }
 }
@@ -449,26 +503,18 @@ pub(crate) struct EventParts<'a> {
 /// Splits the payload of an event, `["name",a,b]`, into the name and `[a,b]`. The second is made in place, by overwriting what no longer
 /// is of use, so the payload cannot be split twice.
 ///
-/// The payload has been through [`decode`]. Of another text this sees the beginning only, and may or may not find it wrong.
-pub(crate) fn split_event(payload: &mut [u8]) -> Result<EventParts<'_>, PacketError> {
-    let mut reader = Reader::new(payload, json::MAX_DEPTH);
-    if reader.token()? != Some(Token::ArrayStart) {
-        return Err(PacketError::PayloadShape);
-    }
-    let name = event_name(&mut reader)?;
-    let (length, escaped) = (name.raw.len(), name.escaped);
-    let quoted = payload.get(reader.position() - 1) == Some(&b'"');
-    let name_end = reader.position() - usize::from(quoted);
-    let mut name_range = name_end - length..name_end;
-
-    let next = trimmed(payload, reader.position()).start;
+/// `name` and `payload` are of the same [`Packet`]. Of another text this sees the beginning only, and may or may not find it wrong.
+#[inline]
+pub(crate) fn split_named(payload: &mut [u8], name: NameAt) -> Result<EventParts<'_>, PacketError> {
+    let (mut start, mut end) = (name.start, name.end);
+    let next = trimmed(payload, name.behind).start;
     let args_start = match payload.get(next) {
         Some(b',') => next,
         Some(b']') => {
-            if next == name_range.end {
+            if next == end {
                 // `[1]`: a number leaves no byte between itself and the end, so it moves over the bracket before it.
-                payload.copy_within(name_range.clone(), name_range.start - 1);
-                name_range = name_range.start - 1..name_range.end - 1;
+                payload.copy_within(start..end, start - 1);
+                (start, end) = (start - 1, end - 1);
             }
             next - 1
         }
@@ -479,13 +525,22 @@ pub(crate) fn split_event(payload: &mut [u8]) -> Result<EventParts<'_>, PacketEr
         *bracket = b'[';
     }
     let raw = before
-        .get(name_range)
+        .get(start..end)
         .and_then(|name| str::from_utf8(name).ok())
         .ok_or(PacketError::NotUtf8)?;
     Ok(EventParts {
-        name: EventName { raw, escaped },
+        name: EventName {
+            raw,
+            escaped: name.escaped,
+        },
         args,
     })
+}
+
+/// As [`split_named`], of a payload whose name has to be found first.
+pub(crate) fn split_event(payload: &mut [u8]) -> Result<EventParts<'_>, PacketError> {
+    let name = find_name(payload)?;
+    split_named(payload, name)
 }
 
 /// Appends everything before the JSON, which the caller appends next. `namespace` begins with a slash and holds no comma.

@@ -13,6 +13,17 @@ pub(crate) struct Case {
     pub(crate) rooms: usize,
     /// Over TLS, on both sides.
     pub(crate) tls: bool,
+    /// What it is compared with.
+    pub(crate) base: Base,
+}
+
+/// The other side of a comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// A server that moves the same bytes and looks at none.
+    Floor,
+    /// The subject itself: its WebSocket echo of as many bytes as the arguments have.
+    Echo,
 }
 
 const fn echo(
@@ -31,11 +42,19 @@ const fn echo(
         burst: 1,
         rooms: 1,
         tls: false,
+        base: Base::Floor,
     }
 }
 
 const fn tls(case: Case) -> Case {
     Case { tls: true, ..case }
+}
+
+const fn to_echo(case: Case) -> Case {
+    Case {
+        base: Base::Echo,
+        ..case
+    }
 }
 
 /// A thousand members in all, 64 bytes.
@@ -49,6 +68,7 @@ const fn room(name: &'static str, scenario: &'static str, burst: usize, rooms: u
         burst,
         rooms,
         tls: false,
+        base: Base::Floor,
     }
 }
 
@@ -56,7 +76,7 @@ const fn room(name: &'static str, scenario: &'static str, burst: usize, rooms: u
 pub(crate) const NULL: &str = "raw-echo";
 
 /// All cases, by the names given on the command line.
-pub(crate) const CASES: [Case; 21] = [
+pub(crate) const CASES: [Case; 24] = [
     echo("null", NULL, 64, 26, 1),
     echo("echo", "ws-echo", 64, 20, 1),
     echo("echo-1000", "ws-echo", 1000, 20, 1),
@@ -74,6 +94,9 @@ pub(crate) const CASES: [Case; 21] = [
     echo("ack", "sio-ack", 64, 128, 1),
     echo("ack-1000", "sio-ack", 1000, 128, 1),
     echo("ack-x16", "sio-ack", 64, 128, 16),
+    to_echo(echo("ack-echo", "sio-ack", 64, 128, 1)),
+    to_echo(echo("ack-echo-x16", "sio-ack", 64, 128, 16)),
+    to_echo(echo("ack-echo-1k-x16", "sio-ack", 64, 1 << 10, 16)),
     echo("ack-16k", "sio-ack", 64, 16 << 10, 1),
     room("sio-room", "sio-room", 1, 1),
     room("sio-room-w4", "sio-room", 4, 1),

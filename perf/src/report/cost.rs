@@ -95,21 +95,21 @@ fn print_side(case: &str, side: &str, rounds: &[Cost]) {
     );
 }
 
-/// Prints both sides and the ratio: the median over the rounds of subject to floor within one round, since the host has
+/// Prints both sides and the ratio: the median over the rounds of subject to base within one round, since the host has
 /// phases and only neighbours in time may be compared.
-pub(crate) fn print(case: &str, floor: &[Cost], subject: &[Cost]) {
-    print_side(case, "floor", floor);
+pub(crate) fn print(case: &str, name: &str, base: &[Cost], subject: &[Cost]) {
+    print_side(case, name, base);
     print_side(case, "subject", subject);
-    let pairs = || floor.iter().zip(subject);
-    let cpu = median(pairs().map(|(floor, subject)| subject.cpu_us / floor.cpu_us));
+    let pairs = || base.iter().zip(subject);
+    let cpu = median(pairs().map(|(base, subject)| subject.cpu_us / base.cpu_us));
     let sum = |cost: &Cost| cost.kins.map(|[user, kernel]| user + kernel);
-    let kins = median(pairs().filter_map(|(floor, subject)| Some(sum(subject)? / sum(floor)?)));
+    let kins = median(pairs().filter_map(|(base, subject)| Some(sum(subject)? / sum(base)?)));
     let kins = if kins.is_nan() {
         "–".to_owned()
     } else {
         format!("{kins:.3}")
     };
-    println!("{case:<16} subject/floor: CPU {cpu:.3}, instructions {kins}\n");
+    println!("{case:<16} subject/{name}: CPU {cpu:.3}, instructions {kins}\n");
 }
 
 #[cfg(test)]

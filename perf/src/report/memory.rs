@@ -41,6 +41,11 @@ const KINDS: [Kind; 3] = [
         aim: 4000,
     },
 ];
+/// The kind that is measured with handlers, too.
+const WITH_HANDLERS: &str = "sio";
+const HANDLERS: usize = 200;
+/// The least that a connection could keep for handlers is a pointer. Less than that is the measuring: memory is counted in pages.
+const HANDLERS_BYTES_MAX: f64 = 8.0;
 /// Opened first: they touch what a server owns once, however many connections it has (receive buffers above all).
 const FIRST: u64 = 1000;
 /// For what a server does soon after a connection opened.
@@ -81,6 +86,33 @@ fn hold(bench: &Bench, server: &Server, of: &Kind, connections: u64) -> io::Resu
     Ok(holder)
 }
 
+/// What a server holds, in bytes.
+struct Held {
+    empty: u64,
+    /// With the first connections.
+    first: u64,
+    /// With all.
+    all: u64,
+}
+
+impl Held {
+    fn each(&self, bench: &Bench) -> f64 {
+        self.all.saturating_sub(self.first) as f64 / bench.connections.max(1) as f64
+    }
+}
+
+/// Measures a subject that was given these arguments beside its own.
+fn measure(bench: &Bench, of: &Kind, more: &[String]) -> io::Result<Held> {
+    let server = bench.start_subject(of.tls, more)?;
+    std::thread::sleep(SETTLE);
+    let empty = server.resident_bytes()?;
+    let _first = hold(bench, &server, of, FIRST)?;
+    let first = server.resident_bytes()?;
+    let _rest = hold(bench, &server, of, bench.connections)?;
+    let all = server.resident_bytes()?;
+    Ok(Held { empty, first, all })
+}
+
 /// Prints a line for each kind of connection; fails where one costs too much.
 pub(crate) fn report(bench: &Bench) -> io::Result<ExitCode> {
     let mut within = true;
@@ -92,26 +124,36 @@ pub(crate) fn report(bench: &Bench) -> io::Result<ExitCode> {
         let Kind {
             name, limit, aim, ..
         } = of;
-        let server = bench.start_subject(of.tls)?;
-        std::thread::sleep(SETTLE);
-        let empty = server.resident_bytes()?;
-        let _first = hold(bench, &server, of, FIRST)?;
-        let before = server.resident_bytes()?;
-        let _rest = hold(bench, &server, of, bench.connections)?;
-        let after = server.resident_bytes()?;
-        let each = after.saturating_sub(before) / bench.connections.max(1);
-        let first_kib = before.saturating_sub(empty) / 1024;
-        let from_empty = after.saturating_sub(empty) / (FIRST + bench.connections);
-        println!(
-            "{name:<4} {each:>6} B each   (limit {limit}, aim {aim}; empty {} KiB, the first {FIRST} {first_kib} KiB; \
-             {from_empty} B each from the first on)",
-            empty / 1024
+        let held = measure(bench, of, &[])?;
+        let each = held.each(bench);
+        let (empty_kib, first_kib) = (
+            held.empty / 1024,
+            held.first.saturating_sub(held.empty) / 1024,
         );
-        within &= each < *limit;
+        let from_empty = held.all.saturating_sub(held.empty) / (FIRST + bench.connections);
+        println!(
+            "{name:<4} {each:>6.0} B each   (limit {limit}, aim {aim}; empty {empty_kib} KiB, the first {FIRST} {first_kib} KiB; \
+             {from_empty} B each from the first on)",
+        );
+        within &= each < *limit as f64;
+        if *name == WITH_HANDLERS {
+            within &= report_handlers(bench, of, each)?;
+        }
     }
     Ok(if within {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
     })
+}
+
+/// Prints what the same connection costs where the namespace has many handlers more: whether that is nothing.
+fn report_handlers(bench: &Bench, of: &Kind, without: f64) -> io::Result<bool> {
+    let arguments = ["--handlers".to_owned(), HANDLERS.to_string()];
+    let more = measure(bench, of, &arguments)?.each(bench) - without;
+    println!(
+        "{:<4} {more:>+6.1} B each with {HANDLERS} handlers more in its namespace (limit {HANDLERS_BYTES_MAX})",
+        of.name
+    );
+    Ok(more < HANDLERS_BYTES_MAX)
 }

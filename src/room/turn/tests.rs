@@ -18,6 +18,11 @@ fn taken(turn: &mut Turn) -> Vec<(u32, Vec<Vec<u8>>)> {
     all
 }
 
+/// What the pieces come to on the wire: where one message ends and the next begins is not seen there.
+fn joined<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Vec<u8> {
+    pieces.flat_map(|piece| piece.bytes().to_vec()).collect()
+}
+
 fn lines(all: &[(u32, &[&str])]) -> Vec<(u32, Vec<Vec<u8>>)> {
     all.iter()
         .map(|(connection, said)| {
@@ -54,6 +59,37 @@ fn each_connection_gets_its_messages_in_order() {
         lines(&[(5, &["hello", "", "there", "hello"]), (2, &["there"])])
     );
     assert_eq!(turn.pending_bytes(5), 0);
+}
+
+#[test]
+fn what_a_connection_is_told_in_a_row_is_one_message() {
+    let mut turn = Turn::default();
+    turn.tell(1, &[b"a", b"b"]);
+    turn.tell(1, &[b"c"]);
+    assert_eq!((turn.messages.len(), turn.marks.len()), (1, 1));
+    turn.tell(2, &[b"d"]);
+    turn.tell(1, &[b"e"]);
+    let all = turn.say(b"f");
+    turn.mark(1, all);
+    turn.tell(1, &[b"g"]);
+    turn.mark(1, all);
+    turn.tell(1, &[b"h"]);
+    turn.mark(2, all);
+    let wanted = lines(&[(1, &["abc", "e", "f", "g", "f", "h"]), (2, &["d", "f"])]);
+    assert_eq!(taken(&mut turn), wanted);
+    // Who was taken has got his message: what comes now is another one.
+    turn.tell(2, &[b"i"]);
+    assert_eq!(taken(&mut turn), lines(&[(2, &["i"])]));
+    turn.tell(2, &[b"j"]);
+    assert!(turn.take_of(2).is_some());
+    turn.tell(2, &[b"k"]);
+    turn.unmark(2);
+    turn.tell(2, &[b"l"]);
+    assert_eq!(taken(&mut turn), lines(&[(2, &["l"])]));
+    turn.tell(2, &[b"m"]);
+    turn.clear();
+    turn.tell(2, &[b"n"]);
+    assert_eq!(taken(&mut turn), lines(&[(2, &["n"])]));
 }
 
 #[test]
@@ -177,6 +213,7 @@ enum Step {
     Share(Vec<u8>),
     /// Marks a connection with the n-th message of the turn.
     Mark(u32, usize),
+    Tell(u32, Vec<Vec<u8>>),
     Unmark(u32),
     Take,
     Clear,
@@ -189,6 +226,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => vec(bytes(), 0..3).prop_map(Step::Say),
         1 => bytes().prop_map(Step::Share),
         9 => (connection(), 0..8usize).prop_map(|(connection, message)| Step::Mark(connection, message)),
+        4 => (0..3u32, vec(bytes(), 0..3)).prop_map(|(connection, parts)| Step::Tell(connection, parts)),
         1 => connection().prop_map(Step::Unmark),
         2 => Just(Step::Take),
         1 => Just(Step::Clear),
@@ -251,21 +289,20 @@ fn does_what_a_copy_for_each_would_do() {
                         model.mark(connection, &bytes);
                     }
                 }
+                Step::Tell(connection, parts) => {
+                    let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                    turn.tell(connection, &slices);
+                    model.mark(connection, &parts.concat());
+                }
                 Step::Unmark(connection) => {
                     turn.unmark(connection);
                     model.unmark(connection);
                 }
                 Step::Take => {
                     let one = turn.take_marked();
-                    let one = one.map(|one| {
-                        (
-                            one.connection,
-                            turn.pieces(one)
-                                .map(|piece| piece.bytes().to_vec())
-                                .collect(),
-                        )
-                    });
-                    assert_eq!(one, model.take());
+                    let one = one.map(|one| (one.connection, joined(turn.pieces(one))));
+                    let wanted = model.take().map(|(who, said)| (who, said.concat()));
+                    assert_eq!(one, wanted);
                 }
                 Step::Clear => {
                     turn.clear();
@@ -285,7 +322,13 @@ fn does_what_a_copy_for_each_would_do() {
                 assert_eq!(turn.pending_bytes(connection), said);
             }
         }
-        let rest: Vec<_> = std::iter::from_fn(|| model.take()).collect();
-        assert_eq!(taken(&mut turn), rest);
+        let rest: Vec<_> = std::iter::from_fn(|| model.take())
+            .map(|(who, said)| (who, said.concat()))
+            .collect();
+        let taken: Vec<_> = taken(&mut turn)
+            .into_iter()
+            .map(|(who, said)| (who, said.concat()))
+            .collect();
+        assert_eq!(taken, rest);
     });
 }

@@ -157,7 +157,7 @@ impl Packet {
         let list = self.args.list();
         if !list.is_empty() {
             json.push(b',');
-            json.extend_from_slice(list.as_bytes());
+            json.extend_from_slice(list);
         }
         json.push(b']');
         // Lossless: both parts were text.

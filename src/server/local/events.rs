@@ -79,6 +79,9 @@ fn handle(context: &EventContext<'_>) -> Outcome {
     let table = socket.table();
     let shared = table.events.get(name).map_or(&[][..], |handlers| handlers);
     let own = socket.own_handlers(name);
+    if let ([handler], true) = (shared, own.is_empty()) {
+        return caught(|| handler(context));
+    }
     if shared.is_empty() && own.is_empty() {
         return all(table
             .fallback

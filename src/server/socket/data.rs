@@ -199,6 +199,10 @@ impl Socket {
         if json.is_some() || own.is_some() {
             own.get_or_insert_default().data = json;
         }
+        drop(own);
+        if self.is_connected() {
+            self.table().watching.tell_data(self);
+        }
     }
 }
 

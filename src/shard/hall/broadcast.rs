@@ -278,13 +278,43 @@ impl Broadcast {
     }
 }
 
-/// Puts the frames of a message into the turn's palette: the text (or binary) message, then each attachment as one binary message.
-pub(super) fn say(turn: &mut Turn, message: Outgoing<'_>) -> MessageId {
-    let opcode = match message.kind {
+/// Tells one connection a message.
+pub(super) fn tell(turn: &mut Turn, connection: u32, message: Outgoing<'_>) {
+    if message.attachments.is_empty() && message.body.len() < SHARED_MIN {
+        let head = frame::encode_head(opcode_of(message.kind), true, message.body.len());
+        return turn.tell(connection, &[&head, message.body]);
+    }
+    let id = say(turn, message);
+    turn.mark(connection, id);
+}
+
+/// The same of a text message of this length, which `write` appends.
+#[inline]
+pub(super) fn tell_written(
+    turn: &mut Turn,
+    connection: u32,
+    length: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    turn.tell_written(connection, |arena| {
+        arena.reserve(frame::HEAD_MAX + length);
+        frame::encode_head(Opcode::Text, true, length).append_to(arena);
+        let start = arena.len();
+        write(arena);
+        debug_assert_eq!(arena.len() - start, length, "the head is in front of it");
+    });
+}
+
+fn opcode_of(kind: Kind) -> Opcode {
+    match kind {
         Kind::Text => Opcode::Text,
         Kind::Binary => Opcode::Binary,
-    };
-    let head = frame::encode_head(opcode, true, message.body.len());
+    }
+}
+
+/// Puts the frames of a message into the turn's palette: the text (or binary) message, then each attachment as one binary message.
+fn say(turn: &mut Turn, message: Outgoing<'_>) -> MessageId {
+    let head = frame::encode_head(opcode_of(message.kind), true, message.body.len());
     if message.attachments.is_empty() && message.body.len() < SHARED_MIN {
         return turn.say_parts(&[&head, message.body]);
     }

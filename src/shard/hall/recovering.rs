@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::broadcast::{Wanted, say};
+use super::broadcast::{Wanted, tell};
 use super::fence::{Moved, Note};
 use super::memory::holding::Floor;
 use super::memory::{Claim, Memory};
@@ -125,8 +125,7 @@ impl State {
             Ok(missed) => {
                 recovery.count_recovered();
                 for message in &missed {
-                    let id = say(&mut self.turn, Outgoing::of(message));
-                    self.turn.mark(connection.slot, id);
+                    tell(&mut self.turn, connection.slot, Outgoing::of(message));
                 }
             }
             Err(why) => {

@@ -1,6 +1,7 @@
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use super::scan::plain_prefix;
 use super::*;
 
 /// A small generator of pseudo-random numbers (SplitMix64): the same seed gives the same test.
@@ -144,6 +145,13 @@ fn check(text: &[u8]) -> Result<(), JsonError> {
     Reader::new(text, MAX_DEPTH).finish()
 }
 
+/// The same, asked for token by token.
+fn check_by_token(text: &[u8], max_depth: usize) -> Result<(), JsonError> {
+    let mut reader = Reader::new(text, max_depth);
+    while reader.token()?.is_some() {}
+    Ok(())
+}
+
 fn nested(depth: usize) -> Vec<u8> {
     ["[".repeat(depth), "]".repeat(depth)].concat().into_bytes()
 }
@@ -236,12 +244,41 @@ const BAD: &[&str] = &[
 
 #[test]
 fn grammar_is_rfc_8259() {
-    for text in GOOD {
-        assert_eq!(check(text.as_bytes()), Ok(()), "{text}");
+    let wrong = Err(JsonError::Syntax);
+    for (texts, wanted) in [(GOOD, Ok(())), (BAD, wrong)] {
+        for text in texts {
+            let bytes = text.as_bytes();
+            assert_eq!(check(bytes), wanted, "{text}");
+            assert_eq!(check_by_token(bytes, MAX_DEPTH), wanted, "{text}");
+        }
     }
-    for text in BAD {
-        assert_eq!(check(text.as_bytes()), Err(JsonError::Syntax), "{text}");
-    }
+}
+
+/// Each text is checked whole, and from behind each of its tokens on: what `finish` says does not depend on where it takes over.
+#[test]
+fn the_rest_is_what_its_tokens_are() {
+    for_each_seed(3000, |random| {
+        let value = random.value(4);
+        let mut text = Vec::new();
+        random.write(&value, &mut text);
+        let max_depth = random.pick(&[1, 2, 3, MAX_DEPTH]);
+        for _ in 0..4 {
+            let wanted = check_by_token(&text, max_depth);
+            let mut tokens = 0;
+            loop {
+                let mut reader = Reader::new(&text, max_depth);
+                let before: Result<Vec<_>, _> = (0..tokens).map(|_| reader.token()).collect();
+                match before {
+                    Ok(before) if !before.contains(&None) => {
+                        assert_eq!(reader.finish(), wanted, "{text:?} after {tokens}");
+                    }
+                    _ => break,
+                }
+                tokens += 1;
+            }
+            random.mutate(&mut text);
+        }
+    });
 }
 
 #[test]
@@ -345,7 +382,7 @@ fn unescaping_agrees_with_serde_json() {
 
 #[test]
 fn plain_prefix_finds_the_first_byte_that_matters() {
-    for length in 0..40 {
+    for length in [0, 1, 7, 8, 9, 17, 40, 63, 64, 65, 130, 200] {
         for at in 0..length {
             for byte in 0..=255_u8 {
                 let mut text = vec![b'x'; length];

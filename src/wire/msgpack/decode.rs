@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::iso;
+use crate::wire::iso;
 use crate::wire::json::write_string;
 use crate::wire::socket::{
     self, ACK_ID_MAX, Limits, NAMESPACE_BYTES_MAX, Packet, PacketError, PacketType,
@@ -126,9 +126,10 @@ impl<'a> Members<'a> {
         if !fits {
             return Err(PacketError::PayloadShape);
         }
-        if kind == PacketType::Event {
-            socket::check_event(&into.json)?;
-        }
+        let event = match kind {
+            PacketType::Event => Some(socket::find_name(&into.json)?),
+            _ => None,
+        };
         let name = self.namespace.ok_or(PacketError::MessagePack)?;
         let packet = Packet {
             kind,
@@ -136,6 +137,7 @@ impl<'a> Members<'a> {
             namespace: str::from_utf8(name).map_err(|_| PacketError::NotUtf8)?,
             id: self.id,
             payload: (self.data != Data::Absent).then_some(&mut into.json[..]),
+            name: event,
         };
         Ok((packet, &into.attachments))
     }
