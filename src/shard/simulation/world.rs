@@ -15,6 +15,9 @@ use crate::shard::hall::Hall;
 use crate::shard::mailbox::with_capacity;
 use crate::shard::{Pace, Shard, thread};
 
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{LocalSet, yield_now};
+
 /// Deadlines this near are waited for when everything else is at rest (a failed accept is tried again).
 const NEAR_MS: u64 = 150;
 
@@ -24,6 +27,8 @@ pub(super) struct Core {
     pub(super) shard: Option<Shard<Fake, Rc<Local>>>,
     pub(super) hall: Rc<Hall>,
     pub(super) local: Rc<Local>,
+    /// What handlers wait in.
+    tasks: LocalSet,
     /// What stands for the eventfd by which other threads wake it.
     bell: Arc<AtomicBool>,
     pace: Pace,
@@ -36,6 +41,7 @@ pub(super) struct World {
     pub(super) cores: Vec<Core>,
     pub(super) server: Server,
     capacity: usize,
+    runtime: Runtime,
     pub(super) turns: u64,
 }
 
@@ -65,6 +71,7 @@ impl World {
             cores,
             server,
             capacity: plan.capacity,
+            runtime: Builder::new_current_thread().build().unwrap(),
             turns: 0,
         }
     }
@@ -77,9 +84,10 @@ impl World {
         if this.shard.is_none() {
             return false;
         }
+        let woken = this.run_tasks(&self.runtime) && this.hall.wants_turn();
         let rung = this.bell.load(Ordering::SeqCst);
         let due = this.pace.deadline_ms.is_some_and(|at| at <= now_ms);
-        if this.asleep && !(work || rung || due) {
+        if this.asleep && !(work || rung || due || woken) {
             return false;
         }
         if !this.asleep && announce && this.fall_asleep() {
@@ -154,6 +162,7 @@ impl Core {
             shard: Some(shard),
             hall,
             local,
+            tasks: LocalSet::new(),
             bell,
             pace: Pace {
                 active: true,
@@ -176,9 +185,26 @@ impl Core {
         self.asleep
     }
 
+    /// Lets tasks go on, as they do between two turns. `false`: there are none.
+    fn run_tasks(&mut self, runtime: &Runtime) -> bool {
+        if self.hall.tasks() == 0 {
+            return false;
+        }
+        let _core = thread::enter(self.hall.clone());
+        // A task that one of them has woken comes in the next round.
+        let rounds = async {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+        };
+        runtime.block_on(self.tasks.run_until(rounds));
+        true
+    }
+
     fn turn(&mut self) {
         let Some(shard) = &mut self.shard else { return };
         let _core = thread::enter(self.hall.clone());
+        let _tasks = self.tasks.enter();
         if self.bell.swap(false, Ordering::SeqCst) {
             // The eventfd of this very core.
             let own = self.hall.core();
