@@ -53,7 +53,7 @@ use crate::{Error, Result};
 #[must_use = "a builder does nothing until it is run or started"]
 pub struct Builder {
     config: Config,
-    recovery: Option<Recovery>,
+    pub(super) recovery: Option<Recovery>,
     listen: Vec<Listen>,
     states: StateMap,
     root: Namespace,
@@ -91,19 +91,6 @@ impl Builder {
     /// ```
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
-        self
-    }
-
-    /// Clients whose connection was lost, and that come back in time, get back their session, with what they missed
-    /// (`connectionStateRecovery` in Node); see [`Recovery`]. Without it nothing is kept for them.
-    ///
-    /// ```
-    /// use ringhall::{Recovery, Server};
-    /// let builder = Server::builder().recovery(Recovery::default());
-    /// # let _ = builder;
-    /// ```
-    pub fn recovery(mut self, recovery: Recovery) -> Self {
-        self.recovery = Some(recovery);
         self
     }
 
@@ -529,10 +516,6 @@ impl Builder {
         for (described, namespace) in self.namespaces {
             namespaces.insert(described, namespace)?;
         }
-        let recovery = self.recovery.as_ref();
-        let recovery = recovery
-            .map(|recovery| recovery.start(self.config.cores, self.config.max_unsent_cut))
-            .transpose()?;
         #[cfg(feature = "admin")]
         let admin = match self.admin {
             None => None,
@@ -553,7 +536,7 @@ impl Builder {
                 },
             ),
         );
-        shared.recovery = recovery;
+        shared.recovery = Recovery::begin(self.recovery.as_ref(), &self.config)?;
         #[cfg(feature = "admin")]
         {
             shared.admin = admin;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::{Builder, Config};
 use crate::shard::recovery::{self, Limits, Refusal};
 use crate::{Error, Result};
 
@@ -83,9 +84,30 @@ pub(crate) struct Recovering {
     pub(crate) skip_middlewares: bool,
 }
 
+impl Builder {
+    /// Clients whose connection was lost, and that come back in time, get back their session, with what they missed
+    /// (`connectionStateRecovery` in Node); see [`Recovery`]. Without it nothing is kept for them.
+    ///
+    /// ```
+    /// use ringhall::{Recovery, Server};
+    /// let builder = Server::builder().recovery(Recovery::default());
+    /// # let _ = builder;
+    /// ```
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = Some(recovery);
+        self
+    }
+}
+
 impl Recovery {
+    /// What a server runs on that was described so.
+    pub(super) fn begin(wanted: Option<&Self>, config: &Config) -> Result<Option<Recovering>> {
+        let start = |recovery: &Recovery| recovery.start(config.cores, config.max_unsent_cut);
+        wanted.map(start).transpose()
+    }
+
     /// Checks everything, for so many cores.
-    pub(crate) fn start(&self, cores: usize, unsent_cut: usize) -> Result<Recovering> {
+    fn start(&self, cores: usize, unsent_cut: usize) -> Result<Recovering> {
         at_least("recovery.max_bytes", self.max_bytes, 1024)?;
         at_least("recovery.max_sessions", self.max_sessions, 1)?;
         at_least("recovery.max_session_bytes", self.max_session_bytes, 1024)?;

@@ -104,13 +104,6 @@ pub(crate) trait Usher {
     fn operate(&self, deed: &operation::Deed, sockets: &[SocketKey]);
 }
 
-impl Seat {
-    /// Whether its id names its place. One that had its id elsewhere is in the room of its own name as in any other.
-    fn is_native(&self, core: usize, key: SocketKey) -> bool {
-        SocketId::locate(&self.id) == Some((core, key.slot))
-    }
-}
-
 struct State {
     seats: Slots<Seat>,
     rooms: Rooms,

@@ -18,6 +18,13 @@ pub(crate) enum Standing {
     Silent,
 }
 
+impl Seat {
+    /// Whether its id names its place. One that had its id elsewhere is in the room of its own name as in any other.
+    pub(super) fn is_native(&self, core: usize, key: SocketKey) -> bool {
+        SocketId::locate(&self.id) == Some((core, key.slot))
+    }
+}
+
 impl Hall {
     /// Gives a socket a place in `scope`. `None`: this core holds as many sockets as it may, or has no random bytes.
     pub(crate) fn seat(

@@ -15,7 +15,7 @@ use crate::shard::hall::Hall;
 use crate::shard::mailbox::with_capacity;
 use crate::shard::{Pace, Shard, thread};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{self, Runtime};
 use tokio::task::{LocalSet, yield_now};
 
 /// Deadlines this near are waited for when everything else is at rest (a failed accept is tried again).
@@ -71,7 +71,7 @@ impl World {
             cores,
             server,
             capacity: plan.capacity,
-            runtime: Builder::new_current_thread().build().unwrap(),
+            runtime: runtime::Builder::new_current_thread().build().unwrap(),
             turns: 0,
         }
     }
