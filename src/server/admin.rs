@@ -36,7 +36,8 @@ pub(crate) use stats::start;
 ///
 /// In development mode, the default, the UI sees every socket, room and event as it happens: that costs a message for each, to every
 /// admin that is connected, and something for every event even when none is. In [production](AdminUi::production) it sees numbers alone, once every two
-/// seconds, and what they cost does not depend on how many sockets there are.
+/// seconds, and what they cost does not depend on how many sockets there are. Of a socket's handshake the UI is shown neither the `auth` object nor
+/// cookies and the credentials in headers.
 ///
 /// ```
 /// use ringhall::{AdminUi, Config, Cors, Origin, Server};

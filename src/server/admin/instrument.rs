@@ -1,5 +1,6 @@
 //! What happens in the namespaces, as the UI is told of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -201,14 +202,22 @@ impl Admin {
     }
 }
 
+/// Headers by which a client shows who it is. Whoever looks on need not be able to do so in its place.
+const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
 /// The handshake without what the client gave to identify itself.
 fn handshake_of(details: &HandshakeDetails) -> Value {
+    let shown = details.headers.iter().map(|(name, value)| {
+        let is_secret = SECRET.contains(&name.as_str());
+        (name, if is_secret { "(hidden)" } else { value })
+    });
+    let headers: BTreeMap<&String, &str> = shown.collect();
     // Behind a proxy the client's address is what the proxy says.
     let header = |name| details.headers.get(name);
     let address = header("cf-connecting-ip").or_else(|| header("x-forwarded-for"));
     json!({
         "address": address.unwrap_or(&details.address),
-        "headers": details.headers,
+        "headers": headers,
         "query": details.query,
         "issued": details.issued,
         "secure": details.secure,
@@ -231,4 +240,26 @@ fn now(socket: &Socket) -> String {
 
 fn json_of(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_identifies_a_client_is_not_shown() {
+        let secrets = ["authorization", "cookie", "proxy-authorization"];
+        let headers = secrets.into_iter().chain(["host"]);
+        let details = HandshakeDetails {
+            headers: headers.map(|name| (name.into(), "s3cret".into())).collect(),
+            auth: json!({ "token": "t0ken" }),
+            ..HandshakeDetails::default()
+        };
+        let shown = handshake_of(&details);
+        assert_eq!(shown["headers"]["host"], "s3cret");
+        let text = shown.to_string();
+        assert_eq!(text.matches("s3cret").count(), 1, "{text}");
+        assert_eq!(text.matches("(hidden)").count(), 3, "{text}");
+        assert!(!text.contains("t0ken"), "{text}");
+    }
 }
