@@ -8,6 +8,7 @@
 mod admission;
 mod events;
 mod operators;
+mod recovery;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +21,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::Listener;
 use ringhall::{
-    Ack, Binary, Config, Data, DisconnectReason, Namespace, Parser, Payload, Server, Socket, State,
+    Ack, Binary, Config, Data, DisconnectReason, Namespace, Parser, Payload, Recovery, Server,
+    Socket, State,
 };
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Serialize, Serializer};
@@ -36,6 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder = builder.namespace(name, |namespace| operators::install(program(namespace)));
     }
     builder = builder.namespace("/events", events::describe);
+    builder = builder.namespace("/recovery", recovery::describe);
+    if let Some(recovery) = options.recovery {
+        builder = builder.recovery(recovery);
+    }
     builder = admission::describe(builder);
     if options.port != Port::Ringhall {
         return inside_axum(builder.start_embedded()?, &options.listen, options.port);
@@ -327,6 +333,7 @@ impl Log {
 struct Options {
     listen: Vec<String>,
     config: Config,
+    recovery: Option<Recovery>,
     port: Port,
 }
 
@@ -339,7 +346,7 @@ enum Port {
     AxumBehindBuffers,
 }
 
-/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--parser msgpack`, `--port ringhall|axum|buffers`.
+/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--recovery MS`, `--parser msgpack`, `--port ringhall|axum|buffers`.
 fn options() -> Result<Options, Box<dyn Error>> {
     let mut options = Options::default();
     let config = &mut options.config;
@@ -357,6 +364,12 @@ fn options() -> Result<Options, Box<dyn Error>> {
             ("--cores", _) => config.cores = value.parse()?,
             ("--ping-interval", _) => config.ping_interval = Duration::from_millis(value.parse()?),
             ("--ping-timeout", _) => config.ping_timeout = Duration::from_millis(value.parse()?),
+            ("--recovery", _) => {
+                options.recovery = Some(Recovery {
+                    max_disconnection_duration: Duration::from_millis(value.parse()?),
+                    ..Recovery::default()
+                });
+            }
             ("--parser", "msgpack") => config.parser = Parser::MsgPack,
             ("--port", "ringhall") => options.port = Port::Ringhall,
             ("--port", "axum") => options.port = Port::Axum,
