@@ -77,7 +77,7 @@ fn msgpack() {
 
 /// Connection state recovery: on each transport, on one core and on several, with each parser.
 #[test]
-fn recovery() {
+fn recovered_clients() {
     for transports in ["polling,websocket", "polling", "websocket"] {
         for (cores, parser) in [("1", "default"), ("4", "default"), ("4", "msgpack")] {
             let set = [

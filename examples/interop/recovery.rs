@@ -69,7 +69,8 @@ pub(crate) fn describe(namespace: Namespace) -> Namespace {
         .on("leave me", |socket: Socket| socket.disconnect(false))
         .on("counters", |server: Server| {
             let recoveries = server.counters().recoveries;
-            Data(json!({ "recovered": recoveries.recovered, "refused": recoveries.refused() }))
+            let why = format!("{recoveries:?}");
+            Data(json!({ "recovered": recoveries.recovered, "refused": recoveries.refused(), "why": why }))
         })
 }
 

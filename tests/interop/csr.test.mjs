@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { bytes, call, Clients, collect, connected, cut, eventually, isReference, next, startServer } from './harness.mjs';
+import { bytes, call, Clients, collect, connected, cut, eventually, isReference, next, startServer, transports, webSocketOf } from './harness.mjs';
 
 const AWAY_MS = 60_000;
 const NAMESPACE = '/recovery';
@@ -31,11 +31,21 @@ async function lasting(options = {}) {
 const state = (socket) => call(socket, 'state');
 const numbers = (told) => told.seen.map(([number]) => number);
 
-/** Breaks the connection, and waits until the server knows: `witness` is another client. */
-async function lose(socket, witness, room) {
+/**
+ * Breaks the connection. Not in the middle of an upgrade, nor of what is received: the client hands a packet on a tick after it has come, and
+ * one whose connection ends in between is kept for the next connection, without a note of its offset. So it is missed, and heard twice.
+ */
+async function sever(socket) {
+  if (transports.includes('websocket')) await webSocketOf(socket);
+  await new Promise((resolve) => { setImmediate(resolve); });
   const gone = next(socket, 'disconnect');
   cut(socket);
   await gone;
+}
+
+/** The same, and waits until the server knows: `witness` is another client. */
+async function lose(socket, witness, room) {
+  await sever(socket);
   await eventually(() => call(witness, 'present', room), (count) => count === 0, 'the server misses the client');
 }
 
@@ -103,7 +113,8 @@ test('again and again, on whatever core', async () => {
     await lose(socket, witness, 'often');
     for (let i = 0; i < 3; i += 1) await call(witness, 'tell', { room: 'often', numbers: [number += 1] });
     await comeBack(socket);
-    assert.deepEqual([socket.recovered, socket.id], [true, id], `round ${round}`);
+    const why = isReference || socket.recovered || (await call(witness, 'counters')).why;
+    assert.deepEqual([socket.recovered, socket.id], [true, id], `round ${round}: ${why}`);
     await call(witness, 'tell', { room: 'often', numbers: [number += 1] });
     if (round % 2 === 0) await told.until(number + 1);
   }
@@ -120,7 +131,7 @@ test('many at once, while others speak', async () => {
   for (let round = 0; round < 5; round += 1) {
     const back = lasted.map(({ socket }) => next(socket, 'connect'));
     for (const { socket } of lasted) {
-      cut(socket);
+      await sever(socket);
       await call(witness, 'tell', { room: 'crowd', numbers: [number += 1] });
     }
     await Promise.all(back);
@@ -148,7 +159,7 @@ test('a session is recovered once', { skip: onlyOurs }, async () => {
   assert.equal(stolen.recovered, false);
   assert.notEqual(thief.id, socket.id);
   const counted = await call(witness, 'counters');
-  assert.deepEqual(counted, { recovered: before.recovered + 1, refused: before.refused + 1 });
+  assert.deepEqual([counted.recovered, counted.refused], [before.recovered + 1, before.refused + 1]);
 });
 
 test('pids and offsets of any kind lead to a new session', async () => {
