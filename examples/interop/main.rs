@@ -8,6 +8,7 @@
 mod admission;
 mod events;
 mod operators;
+mod recovery;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -37,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder = builder.namespace(name, |namespace| operators::install(program(namespace)));
     }
     builder = builder.namespace("/events", events::describe);
+    builder = builder.namespace("/recovery", recovery::describe);
     builder = admission::describe(builder);
     if let Some(recovery) = options.recovery {
         builder = builder.recovery(recovery);

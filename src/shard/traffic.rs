@@ -17,6 +17,7 @@ impl Number {
         self.0.store(value, Ordering::Relaxed);
     }
 
+    #[inline]
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -36,6 +37,7 @@ pub(crate) struct Traffic {
 }
 
 /// The same as plain numbers, of one core or of several.
+#[cfg(feature = "admin")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flow {
     /// Engine.IO sessions that were opened.
@@ -76,6 +78,7 @@ impl Traffic {
         self.bytes_out.add(bytes);
     }
 
+    #[cfg(feature = "admin")]
     pub(crate) fn flow(&self) -> Flow {
         let mut closed = [0; DisconnectReason::ALL.len()];
         for (sum, number) in closed.iter_mut().zip(&self.closed) {
@@ -93,6 +96,7 @@ impl Traffic {
     }
 }
 
+#[cfg(feature = "admin")]
 impl Flow {
     /// Sessions that are open.
     pub(crate) fn clients(&self) -> u64 {
@@ -114,7 +118,7 @@ impl Flow {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "admin"))]
 mod tests {
     use super::*;
 

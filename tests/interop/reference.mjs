@@ -12,6 +12,7 @@ import { Server } from 'socket.io';
 import msgpack from 'socket.io-msgpack-parser';
 import { WebSocketServer } from 'ws';
 import { events } from './reference-events.mjs';
+import { recovery as recoverable } from './reference-recovery.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -281,6 +282,7 @@ if (options.program === 'admin') {
   }
   admission();
   events(io.of('/events'));
+  recoverable(io.of('/recovery'));
 }
 
 function shutDown() {

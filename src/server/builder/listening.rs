@@ -62,7 +62,7 @@ impl Builder {
         self
     }
 
-    /// [`Namespace::on_upgrade`] of the main namespace.
+    /// [`Namespace::on_upgrade`](crate::Namespace::on_upgrade) of the main namespace.
     ///
     /// ```
     /// use ringhall::*;
