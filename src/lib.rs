@@ -21,6 +21,8 @@ mod tls;
 mod wire;
 
 pub use error::{Error, Result};
+#[cfg(feature = "admin")]
+pub use server::AdminUi;
 pub use server::ArgList;
 #[cfg(feature = "tls")]
 pub use server::Tls;
@@ -35,9 +37,9 @@ pub use server::{
     ExtractError, FetchSockets, Forbidden, FromConnect, FromDisconnect, FromEvent, HandlerError,
     Handshake, HandshakeDetails, IntoReply, IntoRooms, JoinError, Message, MessageHandler,
     Namespace, NamespaceHandle, OpenHandler, Origin, OwnedMessage, Payload, Priority, Receivers,
-    RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server, ServerEvent, Session,
-    Socket, SocketId, State, Transport, TryData, WebSocket, WebSocketBroadcast, WebSocketRoute,
-    WithTimeout, spawn,
+    Recoveries, Recovery, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms, SameSite, Server,
+    ServerEvent, Session, Socket, SocketId, State, Transport, TryData, WebSocket,
+    WebSocketBroadcast, WebSocketRoute, WithTimeout, spawn,
 };
 pub use server::{Admission, Middleware, Rejection};
 pub use server::{

@@ -75,6 +75,38 @@ fn msgpack() {
     }
 }
 
+/// Connection state recovery: on each transport, on one core and on several, with each parser.
+#[test]
+fn recovered_clients() {
+    for transports in ["polling,websocket", "polling", "websocket"] {
+        for (cores, parser) in [("1", "default"), ("4", "default"), ("4", "msgpack")] {
+            let set = [
+                ("RINGHALL_PARSER", parser),
+                ("RINGHALL_TRANSPORTS", transports),
+                ("RINGHALL_CORES", cores),
+            ];
+            node_suite_with("csr", &set);
+        }
+    }
+}
+
+/// What the Socket.IO Admin UI asks and is told.
+#[test]
+fn admin() {
+    for (transports, cores) in [("websocket", "2"), ("polling", "1")] {
+        let set = [
+            ("RINGHALL_TRANSPORTS", transports),
+            ("RINGHALL_CORES", cores),
+        ];
+        node_suite_with("admin", &set);
+    }
+}
+
+#[test]
+fn admin_in_a_browser() {
+    node_suite("admin-browser");
+}
+
 /// The modes in which our own script is tried, too.
 const OWN_MODES: [Mode; 3] = [
     mode("polling,websocket", false, "2"),

@@ -215,6 +215,66 @@ fn namespaces_come_into_being_and_end() {
 }
 
 #[test]
+fn what_is_missed_is_recovered() {
+    let recovery = Program::start_with("recovery", &["--every", "50"]);
+    let mut ada = Client::session(&recovery, "");
+    ada.send("40");
+    let connected = ada.read();
+    let [sid, pid] = ["sid", "pid"].map(|key| member(&connected, key));
+    assert!(ada.read().starts_with(r#"42["room","ticks",""#));
+    let (first, _) = tick(&ada.read());
+    let (second, offset) = tick(&ada.read());
+    assert_eq!(second, first + 1);
+    drop(ada);
+    // Somebody else's ticks say when there is something to miss.
+    let mut ben = Client::session(&recovery, "");
+    ben.send("40");
+    assert!(ben.read().starts_with(r#"40{"sid":""#));
+    assert!(ben.read().starts_with(r#"42["room","ticks",""#));
+    while tick(&ben.read()).0 < second + 3 {}
+
+    let mut again = Client::session(&recovery, "");
+    again.send(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#));
+    // What was missed comes first, then the answer.
+    let mut last = second;
+    let answer = loop {
+        let message = again.read();
+        if !message.starts_with("42") {
+            break message;
+        }
+        let (n, _) = tick(&message);
+        assert_eq!(n, last + 1);
+        last = n;
+    };
+    assert!(last > second, "nothing was missed");
+    assert_eq!(member(&answer, "sid"), sid);
+    assert_eq!(tick(&again.read()).0, last + 1);
+    again.send(r#"421["recoveries"]"#);
+    let counted =
+        std::iter::repeat_with(|| again.read()).find(|message| message.starts_with("431"));
+    assert_eq!(counted.as_deref(), Some("431[1,0]"));
+}
+
+/// The string of this name in an object.
+fn member(json: &str, key: &str) -> String {
+    let value = json.split(&format!(r#""{key}":""#)).nth(1);
+    let value = value.and_then(|rest| rest.split('"').next());
+    value
+        .unwrap_or_else(|| panic!("no {key} in {json}"))
+        .to_owned()
+}
+
+/// Number and offset of `42["tick",n,"offset"]`.
+fn tick(message: &str) -> (u64, String) {
+    let parts = message
+        .strip_prefix(r#"42["tick","#)
+        .and_then(|rest| rest.strip_suffix(r#""]"#))
+        .and_then(|rest| rest.split_once(r#",""#));
+    let (n, offset) = parts.unwrap_or_else(|| panic!("{message}"));
+    (n.parse().unwrap(), offset.to_owned())
+}
+
+#[test]
 fn load_target_serves_what_is_measured() {
     let target = Program::start("load_target");
     let mut plain = Client::connect(&target, "/echo");
@@ -275,6 +335,7 @@ fn examples_stay_short() {
         ("examples/acks.rs", 120),
         ("examples/middleware.rs", 120),
         ("examples/namespaces.rs", 120),
+        ("examples/recovery.rs", 120),
         ("examples/rooms.rs", 120),
         ("examples/binary.rs", 120),
         ("examples/inside_axum.rs", 65),
@@ -311,8 +372,14 @@ struct Program {
 impl Program {
     /// Starts an example on any free port, and waits until it says where it listens.
     fn start(example: &str) -> Program {
+        Program::start_with(example, &[])
+    }
+
+    /// The same with more arguments.
+    fn start_with(example: &str, arguments: &[&str]) -> Program {
         let mut child = Command::new(built(example))
             .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start the example {example}: {error}"));

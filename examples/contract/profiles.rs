@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringhall::{
-    Builder, Config, Cookie, Cors, EngineRoute, EngineSocket, Handshake, Message, Origin, Parser,
-    Server, Transport, WebSocket, WebSocketRoute,
+    AdminUi, Builder, Config, Cookie, Cors, EngineRoute, EngineSocket, Handshake, Message, Origin,
+    Parser, Recovery, Server, Transport, WebSocket, WebSocketRoute,
 };
 
 use super::program::contract;
@@ -32,6 +32,7 @@ pub(crate) fn profiles(cores: usize) -> Vec<(u16, Builder)> {
         (2, suites::protocol(suite())),
         (3, suites::client(default())),
         (4, contract(fast(hurried()))),
+        (5, contract(default()).recovery(recovery())),
         (
             6,
             contract(Config {
@@ -54,6 +55,7 @@ pub(crate) fn profiles(cores: usize) -> Vec<(u16, Builder)> {
                 ..default()
             }),
         ),
+        (11, contract(default()).admin(admin())),
         (
             12,
             engine_echo(Config {
@@ -82,6 +84,19 @@ fn fast(hurried: Config) -> Config {
         }),
         ..hurried
     }
+}
+
+fn recovery() -> Recovery {
+    Recovery {
+        max_disconnection_duration: Duration::from_secs(3),
+        ..Recovery::default()
+    }
+}
+
+/// With the password "changeit".
+fn admin() -> AdminUi {
+    const HASH: &str = "$2a$10$7boGXUTCVO.qI4GR6QWG9.xvwRusuG0NkFidtnXCBepOgvAXP3WYa";
+    AdminUi::basic("admin", HASH).server_id("contract")
 }
 
 fn alt(default: Config) -> Config {

@@ -69,7 +69,7 @@ fn coming_and_going(namespace: Namespace) -> Namespace {
             socket.set_session(Notes::default());
             let entry = Entry::Connection {
                 nsp: socket.namespace().to_owned(),
-                recovered: false,
+                recovered: socket.recovered(),
             };
             profile.log(&socket, entry);
             greet(&socket);
@@ -234,7 +234,7 @@ fn info(socket: &Socket) -> Info {
     Info {
         id: socket.id().to_string(),
         nsp: socket.namespace().to_owned(),
-        recovered: false,
+        recovered: socket.recovered(),
         connected: socket.is_connected(),
         transport: match socket.transport() {
             Some(Transport::Polling) => "polling",

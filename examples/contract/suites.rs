@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use ringhall::{
-    Binary, Builder, Config, Data, Forbidden, Handshake, Namespace, Payload, Server, Session,
-    Socket,
+    Binary, Builder, Config, Data, Forbidden, Handshake, Namespace, Payload, Recovery, Server,
+    Session, Socket,
 };
 use serde::Deserialize;
 use tokio::time::sleep;
@@ -40,6 +40,7 @@ pub(super) fn client(config: Config) -> Builder {
     };
     Server::builder()
         .config(config)
+        .recovery(Recovery::default())
         .allow_request(dawdle)
         .namespace("/", |main| binary(texts(main.middleware(refuse_failing))))
         .namespace("/foo", |ids| {

@@ -8,6 +8,7 @@
 mod admission;
 mod events;
 mod operators;
+mod recovery;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +21,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::Listener;
 use ringhall::{
-    Ack, Binary, Config, Data, DisconnectReason, Namespace, Parser, Payload, Server, Socket, State,
+    Ack, Binary, Config, Data, DisconnectReason, Namespace, Parser, Payload, Recoveries, Recovery,
+    Server, Socket, State,
 };
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Serialize, Serializer};
@@ -36,7 +38,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder = builder.namespace(name, |namespace| operators::install(program(namespace)));
     }
     builder = builder.namespace("/events", events::describe);
+    builder = builder.namespace("/recovery", recovery::describe);
     builder = admission::describe(builder);
+    if let Some(recovery) = options.recovery {
+        builder = builder.recovery(recovery);
+    }
     if options.port != Port::Ringhall {
         return inside_axum(builder.start_embedded()?, &options.listen, options.port);
     }
@@ -101,6 +107,9 @@ fn program(namespace: Namespace) -> Namespace {
         })
         .on("rooms", |socket: Socket| sorted_rooms(&socket))
         .on("core", |socket: Socket| socket.core())
+        .on("recoveries", |socket: Socket| {
+            Data(counted(socket.server().counters().recoveries))
+        })
         .on("who-am-i", |socket: Socket| Data(Presence::of(&socket)))
         .on(
             "burst-bin",
@@ -162,6 +171,23 @@ async fn wander() {
     if random.is_multiple_of(16) {
         tokio::time::sleep(Duration::from_micros(u64::from(random % 2000))).await;
     }
+}
+
+/// How many clients came back as they were, and how many did not, by reason.
+fn counted(recoveries: Recoveries) -> serde_json::Value {
+    serde_json::json!({
+        "recovered": recoveries.recovered,
+        "malformed": recoveries.malformed,
+        "unknown session": recoveries.unknown_session,
+        "already recovered": recoveries.already_recovered,
+        "expired": recoveries.expired,
+        "evicted": recoveries.evicted,
+        "unknown offset": recoveries.unknown_offset,
+        "offset too old": recoveries.offset_too_old,
+        "log full": recoveries.log_full,
+        "too much": recoveries.too_much,
+        "unavailable": recoveries.unavailable,
+    })
 }
 
 fn sorted_rooms(socket: &Socket) -> Vec<String> {
@@ -328,6 +354,7 @@ struct Options {
     listen: Vec<String>,
     config: Config,
     port: Port,
+    recovery: Option<Recovery>,
 }
 
 /// Who listens on the port.
@@ -339,7 +366,7 @@ enum Port {
     AxumBehindBuffers,
 }
 
-/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--parser msgpack`, `--port ringhall|axum|buffers`.
+/// `--listen ADDR` (repeatable), `--cores N`, `--ping-interval MS`, `--ping-timeout MS`, `--allow-eio3`, `--recovery MS`, `--parser msgpack`, `--port ringhall|axum|buffers`.
 fn options() -> Result<Options, Box<dyn Error>> {
     let mut options = Options::default();
     let config = &mut options.config;
@@ -358,6 +385,12 @@ fn options() -> Result<Options, Box<dyn Error>> {
             ("--ping-interval", _) => config.ping_interval = Duration::from_millis(value.parse()?),
             ("--ping-timeout", _) => config.ping_timeout = Duration::from_millis(value.parse()?),
             ("--parser", "msgpack") => config.parser = Parser::MsgPack,
+            ("--recovery", _) => {
+                options.recovery = Some(Recovery {
+                    max_disconnection_duration: Duration::from_millis(value.parse()?),
+                    ..Recovery::default()
+                });
+            }
             ("--port", "ringhall") => options.port = Port::Ringhall,
             ("--port", "axum") => options.port = Port::Axum,
             ("--port", "buffers") => options.port = Port::AxumBehindBuffers,

@@ -258,10 +258,10 @@ impl Client {
     /// in use. False when the answer comes too late because the client has ended; then there is no socket.
     #[must_use]
     pub(crate) fn joined(&mut self, namespace: &Arc<str>, socket: u32) -> bool {
-        debug_assert!(!self.is_joined(socket), "one presence per socket number");
         if self.ended {
             return false;
         }
+        debug_assert!(!self.is_joined(socket), "one presence per socket number");
         let Some(presence) = self
             .find_mut(namespace)
             .filter(|presence| presence.state == State::Pending)

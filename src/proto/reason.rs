@@ -35,6 +35,19 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::ClientNamespaceDisconnect,
+        Self::ServerNamespaceDisconnect,
+        Self::TransportClose,
+        Self::TransportError,
+        Self::PingTimeout,
+        Self::ParseError,
+        Self::ForcedClose,
+        Self::ForcedServerClose,
+        Self::ServerShuttingDown,
+    ];
+
     /// The name of the reason in Node's socket.io.
     ///
     /// ```

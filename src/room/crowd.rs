@@ -15,11 +15,12 @@ pub(super) struct Entry {
     pub(super) back: u32,
 }
 
-/// A dense array of members, and the other cores that have members of the same.
+/// A dense array of members, the other cores that have members of the same, and for how many that are away a place is held.
 #[derive(Default)]
 pub(super) struct Crowd {
     pub(super) entries: Vec<Entry>,
     pub(super) interest: CoreSet,
+    pub(super) held: u32,
 }
 
 impl Crowd {
@@ -48,8 +49,18 @@ impl Crowd {
         }
     }
 
+    /// Whether the entry at this position, just added, is all that there is on this core.
+    pub(super) fn is_first(&self, position: u32) -> bool {
+        position == 0 && self.held == 0
+    }
+
+    /// Whether this core has nobody in, and holds no place.
+    pub(super) fn is_empty_here(&self) -> bool {
+        self.entries.is_empty() && self.held == 0
+    }
+
     /// Whether nobody is in, on this core or another.
     pub(super) fn is_vacant(&self) -> bool {
-        self.entries.is_empty() && self.interest.is_empty()
+        self.is_empty_here() && self.interest.is_empty()
     }
 }

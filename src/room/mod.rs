@@ -14,6 +14,7 @@
 
 pub(crate) mod cores;
 mod crowd;
+mod hold;
 #[cfg(test)]
 pub(crate) mod property;
 pub(crate) mod select;
@@ -213,6 +214,12 @@ impl Rooms {
         self.scopes.get(scope.0 as usize).map(|scope| &*scope.name)
     }
 
+    /// The same, to be kept.
+    pub(crate) fn scope_name_shared(&self, scope: ScopeId) -> Option<Arc<str>> {
+        let scope = self.scopes.get(scope.0 as usize)?;
+        Some(scope.name.clone())
+    }
+
     /// Puts a new member into a scope. Its messages will be marked for `connection`; if that is [`HIDDEN`], it gets none yet.
     pub(crate) fn enter(&mut self, scope: ScopeId, member: u32, connection: u32) -> Change {
         let index = member as usize;
@@ -234,7 +241,7 @@ impl Rooms {
                     position,
                     joined: None,
                 };
-                if position == 0 {
+                if record.everyone.is_first(position) {
                     Change::First
                 } else {
                     Change::None
@@ -281,7 +288,7 @@ impl Rooms {
         let record = &self.scopes[gone.scope as usize];
         let departure = Departure {
             scope: record.name.clone(),
-            last: record.everyone.entries.is_empty(),
+            last: record.everyone.is_empty_here(),
             emptied,
         };
         self.release_scope_if_vacant(gone.scope);
@@ -293,13 +300,27 @@ impl Rooms {
         if room.len() > self.limits.room_name_bytes {
             return Err(JoinError::NameTooLong);
         }
+        self.join_within(member, room, self.limits.rooms_per_member)
+    }
+
+    /// As [`Rooms::join`], of one that was in before and comes again: its rooms were counted then.
+    pub(crate) fn join_again(&mut self, member: u32, room: &str) -> Result<Change, JoinError> {
+        self.join_within(member, room, usize::MAX)
+    }
+
+    fn join_within(
+        &mut self,
+        member: u32,
+        room: &str,
+        rooms_max: usize,
+    ) -> Result<Change, JoinError> {
         let scope = self.scope_of(member).ok_or(JoinError::NotHere)?;
         let connection = self.connection_of(member).ok_or(JoinError::NotHere)?;
         let known = self.find_room(scope, room);
         if known.is_some_and(|known| self.place_in(member, known).is_some()) {
             return Ok(Change::None);
         }
-        if self.members[member as usize].places().len() >= self.limits.rooms_per_member {
+        if self.members[member as usize].places().len() >= rooms_max {
             return Err(JoinError::TooManyRooms);
         }
         let room = known.unwrap_or_else(|| self.add_room(scope, room));
@@ -308,13 +329,14 @@ impl Rooms {
             .get_or_insert_default()
             .places;
         let back = places.len() as u32;
-        let position = self.rooms[room as usize].crowd.push(Entry {
+        let crowd = &mut self.rooms[room as usize].crowd;
+        let position = crowd.push(Entry {
             member,
             connection,
             back,
         });
         places.push(Place { room, position });
-        Ok(if position == 0 {
+        Ok(if crowd.is_first(position) {
             Change::First
         } else {
             Change::None
@@ -498,7 +520,7 @@ impl Rooms {
         {
             joined.places[moved.back as usize].position = place.position;
         }
-        if !room.crowd.entries.is_empty() {
+        if !room.crowd.is_empty_here() {
             return None;
         }
         let name = room.name.clone();

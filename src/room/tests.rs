@@ -267,6 +267,15 @@ enum Step {
         core: usize,
         on: bool,
     },
+    /// A place in the scope, and one in the room.
+    Hold {
+        scope: usize,
+        room: usize,
+    },
+    /// One that was held before.
+    Release {
+        which: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -280,6 +289,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (member(), room()).prop_map(|(member, room)| Step::Leave { member, room }),
         3 => (scope(), proptest::option::of(room()), 0..3usize, any::<bool>())
             .prop_map(|(scope, room, core, on)| Step::Interest { scope, room, core, on }),
+        2 => (scope(), room()).prop_map(|(scope, room)| Step::Hold { scope, room }),
+        2 => (0..20usize).prop_map(|which| Step::Release { which }),
     ]
 }
 
@@ -294,6 +305,7 @@ struct Here {
 struct Model {
     members: BTreeMap<u32, Here>,
     interest: BTreeSet<(usize, Option<usize>, usize)>,
+    held: Vec<(usize, usize)>,
 }
 
 impl Model {
@@ -302,6 +314,17 @@ impl Model {
             here.scope == scope && room.is_none_or(|room| here.rooms.contains(&room))
         };
         self.members.values().filter(is_in).count()
+    }
+
+    fn held(&self, scope: usize, room: Option<usize>) -> usize {
+        let meant =
+            |held: &&(usize, usize)| held.0 == scope && room.is_none_or(|room| held.1 == room);
+        self.held.iter().filter(meant).count()
+    }
+
+    /// Members and held places.
+    fn here(&self, scope: usize, room: Option<usize>) -> usize {
+        self.population(scope, room) + self.held(scope, room)
     }
 
     fn join(&mut self, member: u32, room: usize) -> Result<Change, JoinError> {
@@ -314,7 +337,7 @@ impl Model {
         }
         here.rooms.insert(room);
         let scope = here.scope;
-        Ok(if self.population(scope, Some(room)) == 1 {
+        Ok(if self.here(scope, Some(room)) == 1 {
             Change::First
         } else {
             Change::None
@@ -327,7 +350,7 @@ impl Model {
         };
         let scope = here.scope;
         let was_in = here.rooms.remove(&room);
-        if was_in && self.population(scope, Some(room)) == 0 {
+        if was_in && self.here(scope, Some(room)) == 0 {
             Change::Last
         } else {
             Change::None
@@ -339,18 +362,18 @@ impl Model {
         let emptied = gone
             .rooms
             .iter()
-            .filter(|room| self.population(gone.scope, Some(**room)) == 0);
+            .filter(|room| self.here(gone.scope, Some(**room)) == 0);
         let emptied = emptied.map(|room| NAMES[*room].into()).collect();
         Some(Departure {
             scope: SCOPES[gone.scope].into(),
-            last: self.population(gone.scope, None) == 0,
+            last: self.here(gone.scope, None) == 0,
             emptied,
         })
     }
 
     fn is_of_use(&self, scope: usize) -> bool {
         let interesting = self.interest.iter().any(|(other, ..)| *other == scope);
-        interesting || self.population(scope, None) > 0
+        interesting || self.here(scope, None) > 0
     }
 }
 
@@ -375,7 +398,7 @@ fn apply(step: Step, rooms: &mut Rooms, model: &mut Model) {
                     rooms,
                 },
             );
-            let first = model.population(scope, None) == 1;
+            let first = model.here(scope, None) == 1;
             assert_eq!(change, if first { Change::First } else { Change::None });
         }
         Step::LeaveAll { member } => {
@@ -412,7 +435,35 @@ fn apply(step: Step, rooms: &mut Rooms, model: &mut Model) {
                 model.interest.remove(&interest)
             };
         }
+        Step::Hold { scope, room } => {
+            let id = rooms.scope(SCOPES[scope]);
+            let changes = [rooms.hold(id, None), rooms.hold(id, Some(NAMES[room]))];
+            model.held.push((scope, room));
+            let expected = [None, Some(room)].map(|room| match model.here(scope, room) {
+                1 => Change::First,
+                _ => Change::None,
+            });
+            assert_eq!(changes, expected);
+        }
+        Step::Release { which } => release(which, rooms, model),
     }
+}
+
+fn release(which: usize, rooms: &mut Rooms, model: &mut Model) {
+    if model.held.is_empty() {
+        return;
+    }
+    let (scope, room) = model.held.swap_remove(which % model.held.len());
+    let id = rooms.find_scope(SCOPES[scope]).unwrap();
+    let changes = [
+        rooms.release(id, Some(NAMES[room])),
+        rooms.release(id, None),
+    ];
+    let expected = [Some(room), None].map(|room| match model.here(scope, room) {
+        0 => Change::Last,
+        _ => Change::None,
+    });
+    assert_eq!(changes, expected);
 }
 
 fn agree(rooms: &Rooms, model: &Model) {
@@ -425,6 +476,9 @@ fn agree(rooms: &Rooms, model: &Model) {
             let room_name = room.map(|room| NAMES[room]);
             let population = model.population(scope, room);
             assert_eq!(rooms.population(id, room_name), population);
+            assert_eq!(rooms.held(id, room_name), model.held(scope, room));
+            let to: Vec<&str> = room_name.into_iter().collect();
+            assert_eq!(rooms.is_peopled(id, &to), model.here(scope, room) > 0);
             if let Some(room_name) = room_name.filter(|_| population > 0) {
                 in_use.insert(room_name, population);
             }
@@ -475,6 +529,10 @@ fn does_what_a_search_would_do() {
         }
         for member in 0..MEMBERS {
             apply(Step::LeaveAll { member }, &mut rooms, &mut model);
+            rooms.invariants();
+        }
+        while !model.held.is_empty() {
+            release(0, &mut rooms, &mut model);
             rooms.invariants();
         }
         assert!(

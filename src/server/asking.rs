@@ -203,7 +203,8 @@ impl<T> BroadcastAcks<T> {
                 Poll::Pending => break,
             }
         }
-        let elapsed_ms = self.shared.now_ms().saturating_sub(self.asked_ms);
+        // Both are rounded down: rather a millisecond too late than too early.
+        let elapsed_ms = self.shared.now_ms().saturating_sub(self.asked_ms + 1);
         let left = || {
             self.timeout
                 .saturating_sub(Duration::from_millis(elapsed_ms))

@@ -289,6 +289,15 @@ impl Payload {
         }
     }
 
+    /// Of a list that was put together from others, with their binary values.
+    #[cfg(feature = "admin")]
+    pub(crate) fn from_parts(json: String, attachments: &[Bytes]) -> Self {
+        Self {
+            json: json.into_bytes().into(),
+            attachments: (!attachments.is_empty()).then(|| attachments.into()),
+        }
+    }
+
     /// Lends the arguments.
     pub(crate) fn as_args(&self) -> Args<'_> {
         Args {

@@ -12,12 +12,11 @@ use tokio::sync::oneshot;
 
 use super::arguments::EncodeError;
 use super::binary::Payload;
-use super::emit::{self, EmitError};
+use super::emit::{self, EmitError, Form};
 use super::operators::Elsewhere;
 use super::shared::Shared;
 use crate::shard::hall::broadcast::Wanted;
 use crate::shard::hall::{Hall, Outgoing, SocketKey, Target};
-use crate::wire::parser::Parser;
 
 /// A message to many sockets of one namespace, while its receivers are being chosen.
 ///
@@ -179,14 +178,9 @@ impl<'a> Broadcast<'a> {
     /// # }
     /// ```
     pub fn try_emit(&self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
-        emit::with_event(
-            self.parser(),
-            self.namespace,
-            event,
-            None,
-            &args,
-            |message| self.send(message),
-        )
+        emit::with_event(self.form(), self.namespace, event, None, &args, |message| {
+            self.send(message)
+        })
     }
 
     /// Emits an event with arguments that came in and were never parsed.
@@ -199,7 +193,7 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn emit_raw(&self, event: &str, payload: &Payload) {
         let sent = emit::with_payload(
-            self.parser(),
+            self.form(),
             self.namespace,
             event,
             None,
@@ -220,7 +214,7 @@ impl<'a> Broadcast<'a> {
     pub fn emit_raw_counted(&self, event: &str, payload: &Payload) -> Receivers {
         let mut count = Receivers::default();
         let sent = emit::with_payload(
-            self.parser(),
+            self.form(),
             self.namespace,
             event,
             None,
@@ -242,20 +236,24 @@ impl<'a> Broadcast<'a> {
     /// ```
     pub fn emit_counted(&self, event: &str, args: impl Serialize) -> Receivers {
         let mut count = Receivers::default();
-        let sent = emit::with_event(
-            self.parser(),
-            self.namespace,
-            event,
-            None,
-            &args,
-            |message| count = self.send_counted(message, true),
-        );
+        let sent = emit::with_event(self.form(), self.namespace, event, None, &args, |message| {
+            count = self.send_counted(message, true)
+        });
         emit::or_log(event, sent);
         count
     }
 
-    fn parser(&self) -> Parser {
-        self.shared.settings.parser
+    /// How an event is written.
+    fn form(&self) -> Form {
+        let offset = match self.hall {
+            _ if self.volatile => None,
+            Some(hall) => hall.next_offset(),
+            None => self.shared.next_offset(),
+        };
+        Form {
+            parser: self.shared.settings.parser,
+            offset,
+        }
     }
 
     /// Hands an encoded message to its receivers.

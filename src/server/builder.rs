@@ -11,6 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::adapter::{Adapter, InMemory};
+#[cfg(feature = "admin")]
+use super::admin::AdminUi;
 use super::cluster::Cluster;
 use super::engine::EngineRoute;
 use super::handler::{ConnectHandler, DisconnectHandler, EventHandler};
@@ -27,7 +29,7 @@ use super::start;
 use super::state::StateMap;
 use super::tls::{Tls, Wardrobe};
 use super::websocket::MessageHandler;
-use super::{Config, NamespaceHandle, Server};
+use super::{Config, NamespaceHandle, Recovery, Server};
 use crate::{Error, Result};
 
 /// A server while it is being described: settings, addresses, namespaces with their handlers, WebSocket routes.
@@ -51,12 +53,15 @@ use crate::{Error, Result};
 #[must_use = "a builder does nothing until it is run or started"]
 pub struct Builder {
     config: Config,
+    pub(super) recovery: Option<Recovery>,
     listen: Vec<Listen>,
     states: StateMap,
     root: Namespace,
     /// The others, in the order of their description.
     namespaces: Vec<(Described, Namespace)>,
     newcomers: Vec<Newcomer>,
+    #[cfg(feature = "admin")]
+    admin: Option<AdminUi>,
     websockets: Vec<(String, WebSocketRoute)>,
     pages: Vec<(String, &'static str, Bytes)>,
     engines: Vec<(String, EngineRoute)>,
@@ -491,31 +496,8 @@ impl Builder {
     pub(super) fn into_shared(mut self) -> Result<Shared> {
         let cluster = self.take_cluster()?;
         let settings = self.config.settings()?;
-        let prefix = self.config.path_prefix()?;
-        let mut routes = Routes::new(self.config.socket_io.then_some(prefix));
-        for (path, route) in self.websockets {
-            check_path(&path, routes.websocket(&path, route))?;
-        }
-        for (path, content_type, body) in self.pages {
-            check_path(&path, routes.page(&path, content_type, body))?;
-        }
-        for (path, route) in self.engines {
-            let prefix = self.config.prefix_of(&path)?;
-            if !routes.engine(prefix, route) {
-                return Err(Error::setting(
-                    "path",
-                    format!("{path} is given to two routes"),
-                ));
-            }
-        }
-        if let Some((path, prefix)) = routes.unreachable() {
-            return Err(Error::setting(
-                "path",
-                format!(
-                    "{path} cannot be reached: all paths that begin with {prefix} are Engine.IO's"
-                ),
-            ));
-        }
+        let described = (self.websockets, self.pages, self.engines);
+        let routes = routes_of(&self.config, described)?;
         let scripts = match self.client_dir {
             _ if !self.config.serve_client => None,
             None => Some(Scripts::own()),
@@ -534,6 +516,11 @@ impl Builder {
         for (described, namespace) in self.namespaces {
             namespaces.insert(described, namespace)?;
         }
+        #[cfg(feature = "admin")]
+        let admin = match self.admin {
+            None => None,
+            Some(ui) => Some(ui.install(&mut namespaces)?),
+        };
         let mut shared = Shared::new(
             settings,
             self.config.max_rooms,
@@ -549,9 +536,48 @@ impl Builder {
                 },
             ),
         );
+        shared.recovery = Recovery::begin(self.recovery.as_ref(), &self.config)?;
+        #[cfg(feature = "admin")]
+        {
+            shared.admin = admin;
+        }
         shared.cluster = cluster;
         Ok(shared)
     }
+}
+
+/// WebSockets, pages, and Engine.IO by itself, each with its path.
+type RoutesDescribed = (
+    Vec<(String, WebSocketRoute)>,
+    Vec<(String, &'static str, Bytes)>,
+    Vec<(String, EngineRoute)>,
+);
+
+fn routes_of(config: &Config, (websockets, pages, engines): RoutesDescribed) -> Result<Routes> {
+    let prefix = config.path_prefix()?;
+    let mut routes = Routes::new(config.socket_io.then_some(prefix));
+    for (path, route) in websockets {
+        check_path(&path, routes.websocket(&path, route))?;
+    }
+    for (path, content_type, body) in pages {
+        check_path(&path, routes.page(&path, content_type, body))?;
+    }
+    for (path, route) in engines {
+        let prefix = config.prefix_of(&path)?;
+        if !routes.engine(prefix, route) {
+            return Err(Error::setting(
+                "path",
+                format!("{path} is given to two routes"),
+            ));
+        }
+    }
+    if let Some((path, prefix)) = routes.unreachable() {
+        return Err(Error::setting(
+            "path",
+            format!("{path} cannot be reached: all paths that begin with {prefix} are Engine.IO's"),
+        ));
+    }
+    Ok(routes)
 }
 
 fn check_path(path: &str, is_free: bool) -> Result<()> {

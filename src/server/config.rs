@@ -209,6 +209,20 @@ pub enum Transport {
     WebSocket,
 }
 
+impl Transport {
+    /// Its name on the wire.
+    ///
+    /// ```
+    /// assert_eq!(ringhall::Transport::WebSocket.as_str(), "websocket");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// No message may be longer than this: lengths stay far from every overflow.
 const MESSAGE_MAX: usize = 1 << 31;
 
@@ -377,7 +391,7 @@ fn in_range(name: &'static str, value: usize, least: usize, most: usize) -> Resu
 }
 
 /// Timeouts are kept in milliseconds: at least one, at most ten days.
-fn ms(name: &'static str, value: Duration) -> Result<u64, Error> {
+pub(super) fn ms(name: &'static str, value: Duration) -> Result<u64, Error> {
     const MOST: u64 = 10 * 24 * 3600 * 1000;
     u64::try_from(value.as_millis())
         .ok()

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Recoveries;
+
 /// What a server has counted since it started, over all cores; see [`Server::counters`](crate::Server::counters).
 ///
 /// ```
@@ -24,6 +26,8 @@ pub struct Counters {
     pub events_rejected: u64,
     /// Events that a packet middleware did not let pass.
     pub events_refused: u64,
+    /// Sessions that were recovered or not.
+    pub recoveries: Recoveries,
 }
 
 /// What is counted, each by a number of its own on each core.
@@ -93,6 +97,7 @@ impl AllCounters {
             handlers_failed: sum(Count::Failed),
             events_rejected: sum(Count::Rejected),
             events_refused: sum(Count::Refused),
+            recoveries: Recoveries::default(),
         }
     }
 }
@@ -129,6 +134,7 @@ mod tests {
                 handlers_failed: 1,
                 events_rejected: 2,
                 events_refused: 1,
+                recoveries: Recoveries::default(),
             }
         );
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::shard::handshake::Handshake;
+use crate::wire::iso;
 
 /// What is known of a socket's handshake, as a value: it can be kept, sent to the client, and to other servers. Its fields have the names that
 /// `socket.handshake` has in Node.
@@ -91,30 +92,17 @@ const MONTHS: [&str; 12] = [
 fn date(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     let (day, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, date) = civil(day);
+    let (year, month, date) = iso::date(day as i64);
     let name =
         |names: &[&'static str], at: u64| names.get(at as usize).copied().unwrap_or_default();
     format!(
         "{} {} {date:02} {year:04} {:02}:{:02}:{:02} GMT+0000 (Coordinated Universal Time)",
         name(&DAYS, day % 7),
-        name(&MONTHS, month),
+        name(&MONTHS, month as u64 - 1),
         second / 3600,
         second / 60 % 60,
         second % 60,
     )
-}
-
-/// Year, month (from 0) and day of the month (from 1) of a day since 1970. Years are counted from March, so that the leap day is their last.
-fn civil(day: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097; // days of 400 years
-    let day = day + 719_468; // since the first of March of the year 0
-    let (era, of_era) = (day / ERA, day % ERA);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153; // from March
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let january = u64::from(month >= 10);
-    (era * 400 + year + january, (month + 2) % 12, date)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::binary::Payload;
 use crate::proto::websocket::Kind;
 use crate::room::turn::SHARED_MIN;
 use crate::shard::hall::Outgoing;
+use crate::shard::recovery::offset::Offset;
 use crate::wire::engine;
 use crate::wire::json::{Decimal, JsonError};
 use crate::wire::msgpack::{self, Packed};
@@ -80,7 +81,7 @@ fn with_scratch<T>(
 
 /// Builds an EVENT (or BINARY_EVENT) and lends it to `act`.
 pub(crate) fn with_event<T: Serialize + ?Sized>(
-    parser: Parser,
+    form: impl Into<Form>,
     namespace: &str,
     event: &str,
     ack: Option<u64>,
@@ -98,13 +99,13 @@ pub(crate) fn with_event<T: Serialize + ?Sized>(
             namespace,
             id: ack,
         };
-        with_packet(parser, head, Some(event), json, &attachments, act)
+        with_packet(form.into(), head, Some(event), json, &attachments, act)
     })
 }
 
 /// Builds an EVENT from arguments that were never parsed, and lends it to `act`.
 pub(crate) fn with_payload(
-    parser: Parser,
+    form: impl Into<Form>,
     namespace: &str,
     event: &str,
     ack: Option<u64>,
@@ -120,7 +121,8 @@ pub(crate) fn with_payload(
         namespace,
         id: ack,
     };
-    with_packet(parser, head, Some(event), list, payload.attachments(), act)
+    let attachments = payload.attachments();
+    with_packet(form.into(), head, Some(event), list, attachments, act)
 }
 
 /// Builds an ACK (or BINARY_ACK) and lends it to `act`. `json` is an argument list without brackets.
@@ -137,7 +139,25 @@ pub(crate) fn with_ack(
         namespace,
         id: Some(id),
     };
-    with_packet(parser, head, None, json, attachments, act)
+    with_packet(parser.into(), head, None, json, attachments, act)
+}
+
+/// How a packet is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) parser: Parser,
+    /// Its last argument, if it can be recovered (Socket.IO protocol, "Connection state recovery": events without an ack id that are not
+    /// volatile).
+    pub(crate) offset: Option<Offset>,
+}
+
+impl From<Parser> for Form {
+    fn from(parser: Parser) -> Self {
+        Form {
+            parser,
+            offset: None,
+        }
+    }
 }
 
 /// An ACK as the default parser writes it: short, and without attachments. Answers are what a server says most often, after broadcasts, so
@@ -201,7 +221,7 @@ struct Head<'a> {
 }
 
 fn with_packet(
-    parser: Parser,
+    form: Form,
     head: Head<'_>,
     event: Option<&str>,
     list: &[u8],
@@ -209,8 +229,9 @@ fn with_packet(
     act: impl FnOnce(Outgoing<'_>),
 ) -> Result<(), EmitError> {
     with_scratch(&TEXT, |text| {
-        if parser == Parser::MsgPack {
-            write_list(text, event, list);
+        let offset = form.offset;
+        if form.parser == Parser::MsgPack {
+            write_list(text, event, list, offset);
             return with_scratch(&PACKED, |packed| {
                 let packet = Packed {
                     kind: head.kind,
@@ -224,6 +245,7 @@ fn with_packet(
                     kind: Kind::Binary,
                     body: packed,
                     attachments: &[],
+                    offset,
                 });
                 Ok(())
             });
@@ -235,18 +257,19 @@ fn with_packet(
         };
         text.push(engine::MESSAGE);
         socket::encode_head(text, kind, attachments.len(), head.namespace, head.id);
-        write_list(text, event, list);
+        write_list(text, event, list, offset);
         act(Outgoing {
             kind: Kind::Text,
             body: text,
             attachments,
+            offset,
         });
         Ok(())
     })
 }
 
-/// Writes the arguments, behind the event's name if there is one.
-fn write_list(text: &mut Vec<u8>, event: Option<&str>, list: &[u8]) {
+/// Writes the arguments, behind the event's name if there is one, and before its offset.
+fn write_list(text: &mut Vec<u8>, event: Option<&str>, list: &[u8], offset: Option<Offset>) {
     text.push(b'[');
     if let Some(event) = event {
         socket::write_json_string(text, event);
@@ -255,6 +278,11 @@ fn write_list(text: &mut Vec<u8>, event: Option<&str>, list: &[u8]) {
         }
     }
     text.extend_from_slice(list);
+    if let Some(offset) = offset {
+        text.extend_from_slice(b",\"");
+        offset.write(text);
+        text.push(b'"');
+    }
     text.push(b']');
 }
 

@@ -185,12 +185,14 @@ impl EngineSocket {
                     kind: Kind::Text,
                     body: &text,
                     attachments: &[],
+                    offset: None,
                 }
             }
             Message::Binary(data) => Outgoing {
                 kind: Kind::Binary,
                 body: data,
                 attachments: &[],
+                offset: None,
             },
         };
         self.local.hall().deliver(self.key, outgoing, volatile)

@@ -1,5 +1,6 @@
 //! Handlers beside those of single events: catch-all listeners, packet middlewares, handlers of errors.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -240,6 +241,8 @@ pub(crate) struct Listeners {
     pub(crate) errors: Vec<SharedErrorHandler>,
     /// Is anything to be done with an event before its handlers?
     pub(crate) inspect: bool,
+    /// Those of outgoing events are being called.
+    pub(crate) telling: Cell<bool>,
 }
 
 impl SharedListeners {
@@ -258,6 +261,7 @@ impl SharedListeners {
             middlewares: self.middlewares.iter().map(|handler| handler()).collect(),
             errors: self.errors.clone(),
             inspect: !self.any.is_empty() || !self.middlewares.is_empty(),
+            telling: Cell::new(false),
         }
     }
 }
@@ -283,7 +287,8 @@ impl Namespace {
     /// socket that gets it. Acknowledgements and what belongs to connecting are not seen.
     ///
     /// A broadcast is read again on each core where somebody watches, and the handlers are called for each receiver, when it has been handed to them: this is for
-    /// finding faults and for measuring.
+    /// finding faults and for measuring. What such a handler emits in this namespace itself is sent and not seen, as far as it is emitted
+    /// before the handler first waits: else it would call itself without end.
     ///
     /// ```
     /// # use ringhall::{EventName, Namespace, Socket};

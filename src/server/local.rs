@@ -8,6 +8,7 @@ mod line;
 mod operations;
 mod outgoing;
 mod plain;
+mod recovery;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use crate::reactor::ConnKey;
 use crate::shard::application::{Application, Door, Event, Knock, Verdict};
 use crate::shard::hall::{Hall, SocketKey, Usher};
 use crate::shard::http::{Answering, Peer};
+use crate::shard::recovery::Refusal;
 use crate::wire::close::CloseCode;
 use crate::wire::http::Request;
 
@@ -73,7 +75,9 @@ impl Local {
     pub(crate) fn new(hall: Rc<Hall>, shared: Arc<Shared>) -> Rc<Self> {
         let tables = shared.namespaces.on_this_core();
         let admissions = Admissions::new(&shared.namespaces);
+        shared.add_traffic(hall.traffic().clone());
         hall.set_parser(shared.settings.parser);
+        hall.set_recovery(shared.recovery.as_ref().map(|recovering| &recovering.core));
         let local = Rc::new_cyclic(|this| Local {
             hall,
             counters: shared.counters.enter(),
@@ -243,6 +247,16 @@ impl Application for Rc<Local> {
 
     fn forsaken(&self, connection: ConnKey) {
         self.forget_asked(connection);
+    }
+
+    fn returned(&self, socket: SocketKey, refused: Option<Refusal>) {
+        self.handle_returned(socket, refused);
+    }
+
+    fn upgraded(&self, socket: SocketKey) {
+        if let Some(socket) = self.socket(socket) {
+            socket.table().watching.tell_upgrade(&socket);
+        }
     }
 
     fn event(&self, socket: SocketKey, event: Event<'_>) {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub mod adapter;
+#[cfg(feature = "admin")]
+mod admin;
 mod arg_list;
 mod arguments;
 mod asking;
@@ -35,6 +37,7 @@ mod middleware;
 mod names;
 mod namespace;
 mod operators;
+mod recovery;
 mod remote;
 mod reply;
 mod rooms;
@@ -57,8 +60,11 @@ pub mod testing;
     )
 )]
 mod tls;
+mod watching;
 mod websocket;
 
+#[cfg(feature = "admin")]
+pub use admin::AdminUi;
 pub use arg_list::ArgList;
 pub use arguments::{DecodeError, EncodeError};
 pub use asking::{Answers, BroadcastAcks};
@@ -82,6 +88,7 @@ pub use inside::{Layer, Nowhere, Service, ServiceBody, ServiceFuture};
 pub use listeners::{EventError, EventErrorKind, Listener, PacketMiddleware};
 pub use middleware::{Admission, Middleware, Rejection};
 pub use namespace::{Family, FamilyBroadcast, Namespace, NamespaceMatcher, NamespaceRequest};
+pub use recovery::{Recoveries, Recovery};
 pub use remote::{FetchSockets, IntoRooms, RemoteAck, RemoteSocket, RemoteWithTimeout, Rooms};
 pub use reply::{Ack, HandlerError, IntoReply};
 pub use route::WebSocketRoute;
@@ -105,6 +112,7 @@ pub use crate::wire::cors::{Cors, Origin};
 use crate::Result;
 use crate::shard::mail::Mail;
 use crate::shard::thread;
+use recovery::Recovering;
 use shared::Shared;
 use start::Cores;
 
@@ -176,7 +184,11 @@ impl Server {
     /// # }
     /// ```
     pub fn counters(&self) -> Counters {
-        self.shared.counters.total()
+        let recovery = self.shared.recovery.as_ref();
+        Counters {
+            recoveries: recovery.map(Recovering::counted).unwrap_or_default(),
+            ..self.shared.counters.total()
+        }
     }
 
     /// The number of cores that serve.
@@ -306,6 +318,7 @@ impl Server {
     /// ```
     pub fn shutdown(&self) {
         let shared = self.shared.clone();
+        shared.end();
         let post = move || {
             for address in shared.addresses() {
                 address.post_blocking(Mail::Shutdown);

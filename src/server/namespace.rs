@@ -19,6 +19,7 @@ use super::middleware::{LocalMiddleware, Middleware, SharedMiddleware, shared_mi
 use super::names::ByName;
 use super::rooms::RoomHandlers;
 use super::server_events::ServerHandlers;
+use super::watching::Watching;
 
 /// The handlers of one namespace, or of a family of namespaces, as they were registered: shared by all cores.
 #[derive(Clone, Default)]
@@ -31,6 +32,7 @@ pub(crate) struct SharedTable {
     disconnect: Vec<SharedDisconnectHandler>,
     pub(crate) listeners: SharedListeners,
     pub(crate) rooms: Option<Arc<RoomHandlers>>,
+    pub(crate) watching: Watching,
 }
 
 /// One core's handles of them: never changed while the server runs, and of no cost to a connection.
@@ -45,6 +47,7 @@ pub(crate) struct Table {
     /// It is that of a family, whose namespaces come into being and go.
     pub(crate) is_family: bool,
     pub(crate) rooms: Option<Arc<RoomHandlers>>,
+    pub(crate) watching: Watching,
 }
 
 impl SharedTable {
@@ -59,6 +62,7 @@ impl SharedTable {
         self.disconnecting.extend(other.disconnecting);
         self.disconnect.extend(other.disconnect);
         self.listeners.extend(other.listeners);
+        self.watching.extend(other.watching);
         self.rooms = match (self.rooms, other.rooms) {
             (Some(rooms), Some(others)) => Some(Arc::new(rooms.followed_by(&others))),
             (rooms, others) => rooms.or(others),
@@ -82,6 +86,7 @@ impl SharedTable {
             listeners: self.listeners.on_this_core(),
             is_family,
             rooms: self.rooms.clone(),
+            watching: self.watching.clone(),
         }
     }
 }
@@ -155,6 +160,16 @@ impl Namespace {
     /// ```
     pub fn middleware<M>(mut self, middleware: impl Middleware<M> + Send + Sync) -> Self {
         self.table.middlewares.push(shared_middleware(middleware));
+        self
+    }
+
+    /// As [`on_connection`](Namespace::on_connection), before all that are registered already.
+    #[cfg(feature = "admin")]
+    pub(super) fn prepend_connection<M>(
+        mut self,
+        handler: impl ConnectHandler<M> + Send + Sync,
+    ) -> Self {
+        self.table.connection.insert(0, shared_connect(handler));
         self
     }
 

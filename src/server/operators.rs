@@ -10,6 +10,7 @@ use crate::shard::hall::broadcast::{Spread, Wanted};
 use crate::shard::hall::operation::{Deed, Operation};
 use crate::shard::hall::{Outgoing, Target};
 use crate::shard::mail::{Broadcast as Parcel, Mail, Tally};
+use crate::shard::recovery::offset::Offset;
 use crate::shard::thread;
 
 /// The other servers of a cluster: what is done with the sockets of this one is done with theirs, too, unless it is said to be local.
@@ -58,6 +59,9 @@ impl Shared {
         wanted: Wanted<'_>,
     ) -> Spread {
         let addresses = self.addresses();
+        if message.offset.is_some() {
+            return self.deliver_by_one(target, message, wanted);
+        }
         let (tally, there) = wanted.count.then(|| Tally::new(addresses.len())).unzip();
         let mut parcel = Parcel::new(target, message, tally);
         parcel.asking = wanted.answers.cloned();
@@ -74,6 +78,39 @@ impl Shared {
             here: 0,
             cores,
             there,
+        }
+    }
+
+    /// From a thread that is no core, what can be recovered: one core says it for all, and so it has its place among what that core says. Told by
+    /// the thread itself it could come to one core before a session moves there, and to the other one after that (`hall/fence.rs`).
+    fn deliver_by_one(
+        &self,
+        target: &Target<'_>,
+        message: Outgoing<'_>,
+        wanted: Wanted<'_>,
+    ) -> Spread {
+        let addresses = self.addresses();
+        let (tally, there) = wanted.count.then(|| Tally::new(addresses.len())).unzip();
+        let parcel = Arc::new(Parcel::new(target, message, tally));
+        for address in addresses {
+            // It is always the first core, as long as that lives: so what one thread says keeps its order.
+            if address.post_blocking(Mail::Relay(parcel.clone())) {
+                break;
+            }
+        }
+        Spread {
+            here: 0,
+            cores: addresses.len(),
+            there,
+        }
+    }
+
+    /// A name for what is said next; `None`: it is not to be recovered.
+    pub(crate) fn next_offset(&self) -> Option<Offset> {
+        let recovering = self.recovery.as_ref()?;
+        match thread::current().filter(|hall| self.is_home_of(hall)) {
+            Some(hall) => hall.next_offset(),
+            None => Some(recovering.core.offset_outside()),
         }
     }
 

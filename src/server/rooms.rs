@@ -14,6 +14,8 @@ use crate::room::JoinError;
 
 type OnRoom = Arc<dyn Fn(&str) + Send + Sync>;
 type OnMember = Arc<dyn Fn(&str, &SocketId) + Send + Sync>;
+/// For whoever watches the namespaces of a whole family, and wants to know which it is.
+type OnSocket = Arc<dyn Fn(&Socket, &str) + Send + Sync>;
 
 /// The handlers of one namespace.
 #[derive(Clone, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct RoomHandlers {
     join: Vec<OnMember>,
     leave: Vec<OnMember>,
     delete: Vec<OnRoom>,
+    socket_joined: Vec<OnSocket>,
+    socket_left: Vec<OnSocket>,
     /// The adapter wants to know, too.
     is_told_to_cluster: bool,
 }
@@ -34,6 +38,8 @@ impl RoomHandlers {
         all.join.extend_from_slice(&other.join);
         all.leave.extend_from_slice(&other.leave);
         all.delete.extend_from_slice(&other.delete);
+        all.socket_joined.extend_from_slice(&other.socket_joined);
+        all.socket_left.extend_from_slice(&other.socket_left);
         all.is_told_to_cluster |= other.is_told_to_cluster;
         all
     }
@@ -107,6 +113,19 @@ impl Namespace {
         self
     }
 
+    /// As `on_join_room` and `on_leave_room`.
+    #[cfg(feature = "admin")]
+    pub(super) fn on_memberships(
+        mut self,
+        joined: impl Fn(&Socket, &str) + Send + Sync + 'static,
+        left: impl Fn(&Socket, &str) + Send + Sync + 'static,
+    ) -> Self {
+        let handlers = self.room_handlers();
+        handlers.socket_joined.push(Arc::new(joined));
+        handlers.socket_left.push(Arc::new(left));
+        self
+    }
+
     /// The adapter wants to know of its rooms.
     pub(crate) fn tell_rooms_to_cluster(&mut self) {
         self.room_handlers().is_told_to_cluster = true;
@@ -170,6 +189,9 @@ impl Local {
         if socket.table().rooms.is_none() {
             return hall.join(key, room).map(|_| ());
         }
+        if awaits_own_room(socket, room) {
+            return Ok(());
+        }
         let was_in = hall.is_in(key, room);
         let is_first = hall.join(key, room)?;
         if !was_in && hall.is_in(key, room) {
@@ -197,12 +219,17 @@ impl Local {
 
     /// Takes a socket out of its seat, and so out of all its rooms.
     pub(crate) fn vacate(&self, socket: &Socket) {
+        self.vacate_by(socket, || self.hall().vacate(socket.key()));
+    }
+
+    /// The same, where the hall does it in a way of its own.
+    pub(crate) fn vacate_by(&self, socket: &Socket, act: impl FnOnce() -> Vec<Arc<str>>) {
         let (hall, key) = (self.hall(), socket.key());
         let rooms = match socket.table().rooms {
             None => Vec::new(),
             Some(_) => hall.rooms_of(key),
         };
-        let emptied = hall.vacate(key);
+        let emptied = act();
         for room in &rooms {
             let is_own = room == socket.id().as_str();
             let was_last = is_own || emptied.iter().any(|name| **name == **room);
@@ -210,7 +237,7 @@ impl Local {
         }
     }
 
-    fn tell_joined(&self, socket: &Socket, room: &str, is_first_here: bool) {
+    pub(crate) fn tell_joined(&self, socket: &Socket, room: &str, is_first_here: bool) {
         let Some(handlers) = &socket.table().rooms else {
             return;
         };
@@ -225,6 +252,7 @@ impl Local {
             run(&handlers.create, |handler| handler(room));
         }
         run(&handlers.join, |handler| handler(room, &id));
+        run(&handlers.socket_joined, |handler| handler(socket, room));
     }
 
     fn tell_left(&self, socket: &Socket, room: &str, was_last_here: bool) {
@@ -233,6 +261,7 @@ impl Local {
         };
         let (id, scope) = socket.id_and_namespace();
         run(&handlers.leave, |handler| handler(room, &id));
+        run(&handlers.socket_left, |handler| handler(socket, room));
         let tell = || {
             if handlers.is_told_to_cluster {
                 self.shared().cluster.tell_of_room(scope, room, false);
@@ -243,6 +272,11 @@ impl Local {
             run(&handlers.delete, |handler| handler(room));
         }
     }
+}
+
+/// Whether this is the room of a pending socket's own name: it gets into that one when it is let in, and is told of it then.
+fn awaits_own_room(socket: &Socket, room: &str) -> bool {
+    room == socket.id().as_str() && !socket.is_connected()
 }
 
 fn run<H>(handlers: &[H], call: impl Fn(&H)) {

@@ -1,7 +1,10 @@
 //! What all cores and all handles of one server share: read-only once it runs.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+#[cfg(feature = "admin")]
+use super::admin::Admin;
 use super::cluster::Cluster;
 use super::counters::AllCounters;
 use super::http::fallback::Fallback;
@@ -9,6 +12,7 @@ use super::http::options::Options;
 use super::http::script::Scripts;
 use super::namespace::known::Namespaces;
 use super::operators::{Elsewhere, PacketIds};
+use super::recovery::Recovering;
 use super::rooms::Ledger;
 use super::route::Routes;
 use super::start::Cores;
@@ -20,6 +24,9 @@ use crate::shard::hall::Hall;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Address;
 use crate::shard::settings::Settings;
+#[cfg(feature = "admin")]
+use crate::shard::traffic::Flow;
+use crate::shard::traffic::Traffic;
 
 /// What is served over HTTP beside the routes.
 pub(crate) struct Served {
@@ -53,6 +60,14 @@ pub(crate) struct Shared {
     /// The name of the main namespace, for broadcasts that are given no other.
     pub(crate) root: Arc<str>,
     pub(crate) counters: AllCounters,
+    /// Present where sessions can be recovered.
+    pub(crate) recovery: Option<Recovering>,
+    /// Of each core.
+    traffic: Mutex<Vec<Arc<Traffic>>>,
+    is_ending: AtomicBool,
+    /// What is behind the Admin UI, if there is one.
+    #[cfg(feature = "admin")]
+    pub(crate) admin: Option<Arc<Admin>>,
     pub(crate) cluster: Cluster,
     addresses: OnceLock<Arc<[Address<Mail>]>>,
     cores: OnceLock<Cores>,
@@ -83,6 +98,11 @@ impl Shared {
             served,
             root,
             counters: AllCounters::default(),
+            recovery: None,
+            traffic: Mutex::default(),
+            is_ending: AtomicBool::new(false),
+            #[cfg(feature = "admin")]
+            admin: None,
             cluster: Cluster::default(),
             addresses,
             cores,
@@ -136,6 +156,30 @@ impl Shared {
     /// The other servers of the cluster.
     pub(crate) fn elsewhere(&self) -> Option<&dyn Elsewhere> {
         self.elsewhere.get().map(|elsewhere| &**elsewhere)
+    }
+
+    /// The traffic of one more core.
+    pub(crate) fn add_traffic(&self, traffic: Arc<Traffic>) {
+        let mut all = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(traffic);
+    }
+
+    /// What has gone through all cores.
+    #[cfg(feature = "admin")]
+    pub(crate) fn traffic(&self) -> Flow {
+        let all = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        let flows = all.iter().map(|traffic| traffic.flow());
+        flows.fold(Flow::default(), |sum, flow| sum.plus(&flow))
+    }
+
+    /// A shutdown was asked for.
+    pub(crate) fn end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     /// Milliseconds since the start.

@@ -23,7 +23,7 @@ use super::arguments::{Args, DecodeError};
 use super::binary::Payload;
 use super::broadcast::Broadcast;
 use super::counters::Count;
-use super::emit::{self, EmitError, PlainAck};
+use super::emit::{self, EmitError, Form, PlainAck};
 use super::extract::ConnectContext;
 use super::handler::Outcome;
 use super::local::Local;
@@ -34,7 +34,9 @@ use super::{DisconnectReason, Handshake, HandshakeDetails, Server, SocketId, Tra
 use crate::proto::websocket::Kind;
 use crate::room::JoinError;
 use crate::shard::command::Command;
+use crate::shard::grant::Granted;
 use crate::shard::hall::{Outgoing, SocketKey, Standing};
+use crate::shard::recovery::Pid;
 use crate::wire::parser::Parser;
 use crate::wire::socket::PacketType;
 use crate::wire::socket::is_reserved;
@@ -80,6 +82,9 @@ struct Own {
     /// JSON.
     data: Option<Arc<str>>,
     session: data::Session,
+    recovered: bool,
+    /// What the application gave the session; kept for one that may yet have to ask anew.
+    granted: Option<Rc<Granted>>,
     /// Held by each concurrent handler that runs, so that they are counted.
     beside: Option<Rc<()>>,
 }
@@ -220,6 +225,22 @@ impl Socket {
     /// ```
     pub fn is_connected(&self) -> bool {
         self.0.local.hall().standing_of(self.0.key) == Some(Standing::Here)
+    }
+
+    /// Whether the client has got back the session that it had before its connection was lost: its id, its rooms, its data, and what it
+    /// missed. Always false where [`Builder::recovery`](crate::Builder::recovery) is not asked for.
+    ///
+    /// ```
+    /// # use ringhall::Socket;
+    /// fn connected(socket: Socket) {
+    ///     if !socket.recovered() {
+    ///         socket.join("lobby"); // a new session, or one of which something is lost
+    ///     }
+    /// }
+    /// ```
+    pub fn recovered(&self) -> bool {
+        let own = self.0.own.borrow();
+        own.as_ref().is_some_and(|own| own.recovered)
     }
 
     /// The number of the core on which this socket lives, counted from 0.
@@ -463,6 +484,19 @@ impl Socket {
 
     // ---- for the server's side ----
 
+    /// Names its client among those of this server, in twelve characters.
+    #[cfg(feature = "admin")]
+    pub(crate) fn client_number(&self) -> Option<String> {
+        let hall = self.0.local.hall();
+        let key = hall.connection_of(self.0.key)?;
+        Some(format!(
+            "{:02x}{:05x}{:05x}",
+            hall.core(),
+            key.generation & 0xf_ffff,
+            key.slot & 0xf_ffff
+        ))
+    }
+
     pub(crate) fn key(&self) -> SocketKey {
         self.0.key
     }
@@ -506,6 +540,28 @@ impl Socket {
         ConnectContext::new(self, auth)
     }
 
+    /// The secret by which the client gets its session back, where that can be.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.0.local.hall().pid_of(self.0.key)
+    }
+
+    /// It goes on with a session that had this data.
+    pub(crate) fn set_recovered(&self, data: Option<Arc<str>>, granted: Option<&Rc<Granted>>) {
+        if let Some(granted) = granted {
+            self.keep_granted(granted);
+        }
+        let mut own = self.0.own.borrow_mut();
+        let own = own.get_or_insert_default();
+        own.recovered = true;
+        own.data = data;
+        own.granted = granted.cloned();
+    }
+
+    pub(crate) fn granted(&self) -> Option<Rc<Granted>> {
+        let own = self.0.own.borrow();
+        own.as_ref().and_then(|own| own.granted.clone())
+    }
+
     pub(crate) fn id_and_namespace(&self) -> (SocketId, &Arc<str>) {
         (self.0.id, &self.0.namespace)
     }
@@ -533,6 +589,7 @@ impl Socket {
             kind: Kind::of(parser),
             body: &packet,
             attachments: &[],
+            offset: None,
         };
         self.deliver(message, false);
     }
@@ -582,8 +639,20 @@ impl Socket {
         self.0.local.hall().parser()
     }
 
+    /// How an event is written; `passing`: it is not to be recovered.
+    fn form(&self, passing: bool) -> Form {
+        let hall = self.0.local.hall();
+        Form {
+            parser: hall.parser(),
+            offset: if passing { None } else { hall.next_offset() },
+        }
+    }
+
     fn deliver(&self, message: Outgoing<'_>, volatile: bool) -> bool {
-        self.0.local.hall().deliver(self.0.key, message, volatile)
+        let hall = self.0.local.hall();
+        hall.deliver(self.0.key, message, volatile)
+            || message.offset.is_some()
+                && hall.deliver_later(&self.0.namespace, &self.0.id, message)
     }
 
     fn emit_with<T: Serialize>(
@@ -597,7 +666,7 @@ impl Socket {
             return self.emit_payload(event, ack, &Payload::encode(args)?, volatile);
         }
         emit::with_event(
-            self.parser(),
+            self.form(volatile || ack.is_some()),
             &self.0.namespace,
             event,
             ack,
@@ -617,7 +686,7 @@ impl Socket {
             self.tell_outgoing(event, payload);
         }
         emit::with_payload(
-            self.parser(),
+            self.form(volatile || ack.is_some()),
             &self.0.namespace,
             event,
             ack,

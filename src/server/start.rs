@@ -141,6 +141,13 @@ pub(crate) fn start(shared: Shared, config: &Config, listen: &[Listen]) -> Resul
 fn finish(shared: &Arc<Shared>, wardrobe: Wardrobe) -> Result<()> {
     let watched = tls::watch(&wardrobe.into_all());
     watched.map_err(Error::system("start a thread that watches certificates"))?;
+    #[cfg(feature = "admin")]
+    if let Some(admin) = &shared.admin {
+        let told = super::admin::start(admin, shared);
+        told.map_err(Error::system(
+            "start a thread that tells the Admin UI numbers",
+        ))?;
+    }
     // Last: a server that does not start has not joined a cluster, either.
     Cluster::start(shared)
 }

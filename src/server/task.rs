@@ -142,6 +142,11 @@ pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
+/// The same of what has no result, for those who know this only by a pointer.
+pub(crate) fn shield(act: &mut dyn FnMut()) {
+    guard(act);
+}
+
 #[cfg(test)]
 thread_local! {
     /// Panics of handlers on this thread.

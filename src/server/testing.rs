@@ -52,6 +52,7 @@ mod session;
 mod socket;
 mod stage;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -68,7 +69,8 @@ mod tests;
 /// ignored. The clock stands still as long as anything is left to do, and jumps to the next timer then.
 ///
 /// # Panics
-/// If `test` does; if the description of the server is wrong; if a handler panicked, since a panic that the server survives is still a bug.
+/// If `test` does; if the description of the server is wrong; if a handler panicked, since a panic that the server survives is still a bug (unless
+/// [`Testing::allow_panics`] was called).
 ///
 /// ```
 /// use std::time::Duration;
@@ -101,6 +103,7 @@ pub fn run<T>(builder: Builder, test: impl AsyncFnOnce(Testing) -> T) -> T {
 pub struct Testing {
     hall: Rc<Hall>,
     server: Server,
+    panics_allowed: Rc<Cell<bool>>,
 }
 
 impl Testing {
@@ -114,6 +117,23 @@ impl Testing {
     /// ```
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Handlers of this test may panic: [`run`] does not mind then.
+    ///
+    /// ```
+    /// # use ringhall::{Server, testing};
+    /// let builder = Server::builder().on("trip", || -> () { panic!("on purpose") });
+    /// testing::run(builder, async |test| {
+    ///     test.allow_panics();
+    ///     let ada = test.connect().await;
+    ///     ada.emit("trip", ());
+    ///     test.settle().await;
+    ///     assert!(ada.is_connected());
+    /// });
+    /// ```
+    pub fn allow_panics(&self) {
+        self.panics_allowed.set(true);
     }
 
     /// A client that has joined the main namespace without saying more.

@@ -82,6 +82,7 @@ impl<'a> Message<'a> {
             kind,
             body: self.as_bytes(),
             attachments: &[],
+            offset: None,
         }
     }
 }

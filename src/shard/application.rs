@@ -15,6 +15,7 @@ use super::hall::SocketKey;
 use super::handshake::Handshake;
 use super::home::SocketId;
 use super::http::{Answering, Peer};
+use super::recovery;
 use crate::proto::reason::DisconnectReason;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
@@ -130,9 +131,13 @@ pub(crate) trait Application: Clone + Unpin + 'static {
     fn knock(&self, knock: Knock<'_>) -> Verdict;
     /// This socket, which a verdict or a decision let in, is in: the CONNECT reply is marked, and nothing of it was handled yet.
     fn connected(&self, socket: SocketKey);
+    /// The socket's client is on a WebSocket from now on.
+    fn upgraded(&self, socket: SocketKey);
     /// The session has ended, and with it all that it asked for and that is not decided yet, or was decided and not carried out: seats
     /// that were taken for it are to be vacated.
     fn forsaken(&self, connection: ConnKey);
+    /// The session that this pending socket has claimed is here, or is refused.
+    fn returned(&self, socket: SocketKey, refused: Option<recovery::Refusal>);
     fn event(&self, socket: SocketKey, event: Event<'_>);
     fn acknowledged(&self, socket: SocketKey, id: u64, args: &[u8], attachments: &[Bytes]);
     /// The client broke Socket.IO's protocol, and its session ends next.

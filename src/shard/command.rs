@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::application::Decision;
 use super::call::Call;
 use super::hall::SocketKey;
+use super::recovery::Refusal;
 use crate::reactor::ConnKey;
 
 /// What the shard does to a connection at the end of the turn.
@@ -13,6 +14,12 @@ pub(crate) enum Command {
     Left {
         connection: ConnKey,
         socket: SocketKey,
+    },
+    /// The session that this pending socket claimed is here, or cannot be had.
+    Returned {
+        connection: ConnKey,
+        socket: SocketKey,
+        refused: Option<Refusal>,
     },
     /// What has become of a CONNECT that was decided later ([`Verdict::Later`](super::application::Verdict::Later)).
     Decide {
@@ -67,6 +74,7 @@ impl Command {
     pub(crate) fn connection(&self) -> Option<ConnKey> {
         match *self {
             Command::Left { connection, .. }
+            | Command::Returned { connection, .. }
             | Command::Decide { connection, .. }
             | Command::Close { connection, .. }
             | Command::EndClient { connection }

@@ -204,6 +204,11 @@ impl Connection {
         }
     }
 
+    /// Is it an Engine.IO session?
+    pub(crate) fn is_engine(&self) -> bool {
+        matches!(self.phase, Phase::Engine(_))
+    }
+
     /// Adds what it was told to what waits behind the send in flight, or for a poll.
     pub(crate) fn hold<'a>(&mut self, pieces: impl Iterator<Item = Piece<'a>>, pool: &mut Pool) {
         let mut outbound = self.outbound.take().unwrap_or_default();

@@ -162,6 +162,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         }
         self.shutdown_deadline_ms = Some(self.now_ms + self.settings.shutdown_ms);
         self.reactor.stop_accepting();
+        self.hall.close_memory();
         for key in self.keys() {
             self.with_connection(key, |connection, cx| {
                 connection.close(key, CloseCode::GOING_AWAY, "server is shutting down", cx)

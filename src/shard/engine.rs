@@ -51,6 +51,8 @@ pub(crate) struct Engine {
     granted: Option<Rc<Granted>>,
     /// The client's sockets; the client machine knows them by their index here. Without Socket.IO there is one.
     sockets: SmallVec<[Option<SocketKey>; 1]>,
+    /// Its opening was counted, its end not yet.
+    is_counted: bool,
 }
 
 enum Carrier {
@@ -113,8 +115,9 @@ impl Engine {
                 Above::Raw { number, .. } => Upper::Raw(number),
             },
             handshake: Rc::new(opening.handshake),
-            granted: opening.grant.map(Grant::settle),
+            granted: opening.grant.and_then(Grant::settle),
             sockets: SmallVec::new(),
+            is_counted: false,
         }))
     }
 
@@ -143,6 +146,8 @@ impl Engine {
 
     /// The open packet is marked: tells whoever is above.
     fn opened<A: Application>(&mut self, key: ConnKey, above: &Above, cx: &Context<'_, A>) {
+        self.is_counted = true;
+        cx.hall.traffic().session_opened();
         match above {
             Above::SocketIo if self.revision == Revision::V3 => {
                 // Engine.IO 3: every client is in the main namespace from the start.
@@ -316,6 +321,9 @@ impl Engine {
         reason: DisconnectReason,
         cx: &Context<'_, A>,
     ) {
+        if std::mem::take(&mut self.is_counted) {
+            cx.hall.traffic().session_closed(reason);
+        }
         if let Upper::SocketIo(client) = &mut self.upper
             && client.give_up()
         {

@@ -5,7 +5,10 @@
 
 pub(crate) mod asking;
 pub(crate) mod broadcast;
+pub(crate) mod fence;
+pub(crate) mod memory;
 pub(crate) mod operation;
+mod recovering;
 mod seating;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -26,12 +29,15 @@ use super::home::{self, IdSource, SocketId};
 use super::lane::Lane;
 use super::mail::Mail;
 use super::mailbox::{Address, Outbox};
+use super::recovery::offset::Offset;
 use super::slots::Slots;
+use super::traffic::Traffic;
 use crate::proto::websocket::Kind;
 use crate::reactor::ConnKey;
 use crate::room::turn::{SHARED_MIN, Turn};
 use crate::room::{Change, JoinError, Rooms, ScopeId};
 use crate::wire::parser::Parser;
+use memory::Memory;
 
 /// A socket's (or a plain WebSocket's) place on its core. Stale keys resolve to nothing.
 pub(crate) type SocketKey = ConnKey;
@@ -43,6 +49,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) kind: Kind,
     pub(crate) body: &'a [u8],
     pub(crate) attachments: &'a [Bytes],
+    /// Its name, if it can be recovered. It has been written into the message.
+    pub(crate) offset: Option<Offset>,
 }
 
 /// Whom a broadcast is for. Names in `to` and `except` are rooms; a socket's id is the name of a room with that one member.
@@ -112,6 +120,8 @@ struct State {
     assumed: Assumed,
     /// How many seats are watched.
     watched: usize,
+    /// Present where sessions can be recovered.
+    memory: Option<Box<Memory>>,
 }
 
 /// See the module's text.
@@ -119,6 +129,7 @@ pub(crate) struct Hall {
     core: usize,
     state: RefCell<State>,
     lane: Lane,
+    traffic: Arc<Traffic>,
     /// True while the shard runs: what is marked then is written at the end of this turn anyway.
     in_turn: Cell<bool>,
     shard: Cell<Option<Waker>>,
@@ -142,11 +153,13 @@ impl Hall {
             asked: Asked::default(),
             assumed: Assumed::default(),
             watched: 0,
+            memory: None,
         };
         Hall {
             core,
             state: RefCell::new(state),
             lane,
+            traffic: Arc::default(),
             in_turn: Cell::new(false),
             shard: Cell::new(None),
             tasks: Cell::new(0),
@@ -194,7 +207,16 @@ impl Hall {
             return Vec::new();
         };
         state.watched -= usize::from(seat.watched);
-        let emptied = leave_rooms(state, self.core, key);
+        let emptied = match &state.memory {
+            None => leave_rooms(state, self.core, key),
+            // Places that are held are no members.
+            Some(_) => {
+                let alone = state.rooms.alone_in(key.slot);
+                leave_rooms(state, self.core, key);
+                alone
+            }
+        };
+        state.forget_seat(key, &seat.id);
         state.commands.push(Command::Left {
             connection: seat.connection,
             socket: key,
@@ -215,7 +237,6 @@ impl Hall {
     }
 
     /// From now on, or no longer, the application is told of broadcasts that reach this socket.
-    #[allow(dead_code, reason = "what is built on it comes next")]
     pub(crate) fn watch(&self, key: SocketKey, watched: bool) {
         let state = &mut *self.state.borrow_mut();
         if let Some(seat) = state.seats.get_mut(key) {
@@ -263,15 +284,16 @@ impl Hall {
         else {
             return Ok(false);
         };
-        if room == seat.id.as_str() {
+        if room == seat.id.as_str() && seat.is_native(self.core, key) {
             return Ok(!std::mem::replace(&mut seat.in_own_room, true));
         }
         let is_first = state.rooms.join(key.slot, room)? == Change::First;
+        let scope = seat.scope;
         if is_first && let Some(scope) = state.rooms.scope_name(seat.scope) {
             tell_interest(&mut state.outbox, self.core, scope, Some(room), true);
             self.wake_shard();
         }
-        Ok(is_first)
+        Ok(is_first || state.memory.is_some() && state.rooms.members_in(scope, room) == 1)
     }
 
     /// `true`: it was the last member of the room on this core.
@@ -280,15 +302,16 @@ impl Hall {
         let Some(seat) = state.seats.get_mut(key) else {
             return false;
         };
-        if room == seat.id.as_str() {
+        if room == seat.id.as_str() && seat.is_native(self.core, key) {
             return std::mem::replace(&mut seat.in_own_room, false);
         }
         let was_last = state.rooms.leave(key.slot, room) == Change::Last;
+        let scope = seat.scope;
         if was_last && let Some(scope) = state.rooms.scope_name(seat.scope) {
             tell_interest(&mut state.outbox, self.core, scope, Some(room), false);
             self.wake_shard();
         }
-        was_last
+        was_last || state.memory.is_some() && state.rooms.members_in(scope, room) == 0
     }
 
     pub(crate) fn is_in(&self, key: SocketKey, room: &str) -> bool {
@@ -318,6 +341,9 @@ impl Hall {
         };
         if volatile && state.busy.is_set(slot) {
             return false;
+        }
+        if state.record_for(key, message) {
+            return true;
         }
         tell(&mut state.turn, slot, message);
         self.wake_shard();
@@ -399,6 +425,11 @@ impl Hall {
             _ => state.commands.push(Command::Call(Box::new(call))),
         }
         self.wake_shard();
+    }
+
+    /// What goes through this core.
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Who waits for something other than bytes.
@@ -509,10 +540,15 @@ impl Hall {
                 on,
             ),
             Mail::Broadcast(broadcast) => self.handle_broadcast(&broadcast),
+            Mail::Relay(broadcast) => {
+                self.with_outbox(|outbox| outbox.post_all(|| Mail::Broadcast(broadcast.clone())));
+                self.handle_broadcast(&broadcast);
+            }
             Mail::Operation(operation) => self.handle_operation(&operation),
             Mail::Joined { operation, core } => {
                 self.state.borrow_mut().assumed.settle(&operation, core);
             }
+            Mail::Recovery(note) => self.state.borrow_mut().handle_note(*note),
             Mail::Unasked { id } => self.unask(id),
             Mail::Call(call) => self.state.borrow_mut().commands.push(Command::Call(call)),
             Mail::Shutdown | Mail::Errand(_) => {

@@ -44,6 +44,12 @@ impl SocketId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The id that this text is, if it has the form of one.
+    pub(crate) fn parse(text: &str) -> Option<SocketId> {
+        SocketId::locate(text)?;
+        text.as_bytes().try_into().ok().map(SocketId)
+    }
+
     /// The home core and the place there that this text names, if it has the form of an id at all. Whether
     /// such a socket lives is for its core to say.
     pub(crate) fn locate(text: &str) -> Option<(usize, u32)> {

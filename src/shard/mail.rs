@@ -8,13 +8,17 @@ use tokio::sync::oneshot;
 
 use super::call::Call;
 use super::hall::asking::Asking;
+use super::hall::fence::Note;
 use super::hall::operation::Operation;
+use super::recovery::offset::Offset;
 use crate::proto::websocket::Kind;
 
 /// One thing a core (or a thread with a server handle) tells a core.
 pub(crate) enum Mail {
     /// Something to be given to the members that live on the receiving core.
     Broadcast(Arc<Broadcast>),
+    /// The same, from a thread: the receiving core tells all others.
+    Relay(Arc<Broadcast>),
     /// Core `core` has its first member of this room (or, without a room, of the whole scope), or has none any more.
     Interest {
         scope: Arc<str>,
@@ -31,6 +35,8 @@ pub(crate) enum Mail {
     },
     /// Nobody waits for answers to the packet of this id any more.
     Unasked { id: u64 },
+    /// Of sessions that move to the core on which their client came back.
+    Recovery(Box<Note>),
     /// HTTP asks something of a session that lives there.
     Call(Box<Call>),
     /// Something of the user's to be run on that core.
@@ -51,6 +57,8 @@ pub(crate) struct Broadcast {
     pub(crate) tally: Option<Arc<Tally>>,
     /// Where the answers of the receivers go, if they are asked for some.
     pub(crate) asking: Option<Asking>,
+    /// Its name, if it can be recovered.
+    pub(crate) offset: Option<Offset>,
 }
 
 /// Counts the receivers of one broadcast over all cores it went to.

@@ -35,6 +35,7 @@ pub(crate) mod mailbox;
 pub(crate) mod opening;
 pub(crate) mod outbound;
 pub(crate) mod plain;
+pub(crate) mod recovery;
 pub(crate) mod secure;
 mod session;
 mod sessions;
@@ -43,6 +44,7 @@ pub(crate) mod settings;
 mod simulation;
 pub(crate) mod slots;
 pub(crate) mod thread;
+pub(crate) mod traffic;
 pub(crate) mod wheel;
 mod writing;
 
@@ -158,6 +160,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<Pace> {
         self.reactor.enter(wait)?;
         self.now_ms = self.reactor.now_ms();
+        self.hall.set_now(self.now_ms);
         self.mailbox.awake();
         self.hall.set_in_turn(true);
         let mails = self.drain_mailbox();
@@ -278,6 +281,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
     fn vacate(&mut self, key: ConnKey) {
         if let Some(connection) = self.connections.remove(key) {
             self.on_polling -= usize::from(connection.on_polling);
+            self.hall.traffic().set_on_polling(self.on_polling);
             self.hall.set_busy(key.slot, false);
             // Whoever gets this slot next must not get what was marked for this connection.
             self.hall.with_turn(|turn, _| turn.unmark(key.slot));
@@ -374,6 +378,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
         }
         self.expired = expired;
+        self.hall.forget_old();
         if self.shutdown_deadline_ms.is_some_and(|at| at <= now_ms) {
             for key in self.keys() {
                 self.abort(key);
@@ -393,6 +398,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 }),
                 (Some(key), Command::Polled { .. }) => self.answer_poll(key),
                 (Some(key), Command::Advance { .. }) => self.said(key),
+                (
+                    _,
+                    Command::Returned {
+                        socket, refused, ..
+                    },
+                ) => self.app.returned(socket, refused),
                 (Some(key), command) => self.with_connection(key, |connection, cx| {
                     connection.handle_command(key, command, cx)
                 }),
@@ -417,6 +428,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             self.wheel.next_ms(),
             self.accept_again_ms,
             self.shutdown_deadline_ms,
+            self.hall.next_deadline_ms(),
         ]
         .into_iter()
         .flatten()

@@ -116,6 +116,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let inserted = self.connections.insert(Connection::session(engine));
         debug_assert!(inserted.is_ok_and(|at| at == key), "it was the next key");
         self.on_polling += 1;
+        self.hall.traffic().set_on_polling(self.on_polling);
         self.with_connection(key, |connection, cx| {
             connection.begin_session(key, &above, cx)
         });
@@ -257,6 +258,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         new.outbound = (!waiting.is_empty()).then_some(waiting);
         new.descriptor = Some(descriptor);
         self.on_polling -= usize::from(std::mem::take(&mut new.on_polling));
+        hall.traffic().set_on_polling(self.on_polling);
         new.secure = secure;
         new.hung_up = hung_up;
         new.receive_submitted = receiving;

@@ -4,6 +4,7 @@
 //! [`Server::builder`](crate::Server::builder). Only the kernel and the clock are made up. A core that announced sleep gets no
 //! turn before something wakes it, so a wake that is missing is a message that never arrives.
 //!
+//! Who may come in is decided at once or later, by families of namespaces and middlewares that wait for the dice.
 //! Clients connect, talk, join and leave, close politely or not, stop reading, fall silent; time jumps; cores shut down while others
 //! work on. The [`ledger`] knows what each client must have heard once all is at rest, what it may hear, and that nothing is
 //! heard twice, in another order, or by those it was not meant for. Memberships, interest, seats, timers, buffers and
@@ -24,6 +25,7 @@ mod play;
 mod polling;
 mod probe;
 mod rest;
+mod returning;
 mod roam;
 mod stage;
 mod world;
@@ -55,6 +57,8 @@ struct Run {
     owners: BTreeMap<Name, usize>,
     /// The ids of all Socket.IO sockets there have been.
     ids: BTreeMap<Name, String>,
+    /// Clients that were not let into a namespace.
+    refused: u64,
     /// Who acknowledged which messages, by sender and number.
     answers: BTreeMap<(Name, u32), Vec<Name>>,
     /// Questions that nobody answers any more, and that are waited for all the same.
@@ -70,6 +74,7 @@ struct Run {
 struct Fingerprint {
     turns: u64,
     heard: u64,
+    refused: u64,
     clients: usize,
     /// Those that began on polling and were upgraded.
     upgraded: usize,
@@ -98,6 +103,7 @@ fn run(seed: u64) -> Fingerprint {
     let plan = Plan::new(&mut dice);
     let mut run = Run {
         world: World::new(seed, &plan),
+        refused: 0,
         unexplained: vec![0; plan.cores],
         dice,
         plan,
@@ -115,6 +121,7 @@ fn run(seed: u64) -> Fingerprint {
     Fingerprint {
         turns: run.world.turns,
         heard: run.ledger.heard,
+        refused: run.refused,
         clients: run.clients.len(),
         upgraded: run.clients.iter().filter(|of| of.was_polling).count(),
         now_ms: run.world.network.now_ms(),
@@ -129,16 +136,18 @@ fn from_environment<T: FromStr>(name: &str) -> Option<T> {
 /// Runs a quarter of the seeds: tests run beside each other.
 fn quarter(number: u64) {
     let count = from_environment("RINGHALL_SEEDS").unwrap_or(SEEDS);
-    let (mut heard, mut upgraded) = (0, 0);
+    let (mut heard, mut upgraded, mut refused) = (0, 0, 0);
     for seed in 0..count {
         let fingerprint = run(4 * seed + number);
         heard += fingerprint.heard;
         upgraded += fingerprint.upgraded as u64;
+        refused += fingerprint.refused;
     }
     assert!(
         heard > count * 100,
         "only {heard} messages were heard in {count} runs"
     );
+    assert!(refused > count, "only {refused} were refused");
     assert!(
         upgraded > count,
         "only {upgraded} clients were upgraded in {count} runs"

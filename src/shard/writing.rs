@@ -4,8 +4,29 @@ use std::io;
 
 use super::Shard;
 use super::application::Application;
-use super::connection::End;
+use super::connection::{Connection, End};
 use crate::reactor::{ConnKey, Reactor, SendBuffer};
+use crate::room::turn::Piece;
+
+/// What a turn says to sessions.
+#[derive(Default)]
+struct Out {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Out {
+    fn add<'a>(&mut self, to: &Connection, pieces: impl Iterator<Item = Piece<'a>>) {
+        if !to.is_engine() {
+            return;
+        }
+        // A heartbeat, a head of two bytes with a digit behind it, is no packet that anybody wants counted.
+        for piece in pieces.filter(|piece| piece.bytes().len() > 3) {
+            self.packets += 1;
+            self.bytes += piece.bytes().len() as u64;
+        }
+    }
+}
 
 impl<R: Reactor, A: Application> Shard<R, A> {
     pub(super) fn sent(
@@ -88,6 +109,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
         let mut failed: Vec<ConnKey> = Vec::new();
         let mut full: Vec<ConnKey> = Vec::new();
         let mut polled: Vec<ConnKey> = Vec::new();
+        let mut out = Out::default();
         hall.with_turn(|turn, busy| {
             while let Some(marked) = turn.take_marked() {
                 let slot = marked.connection;
@@ -97,6 +119,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 if !connection.may_say() {
                     continue;
                 }
+                out.add(connection, turn.pieces(marked));
                 let idle = connection.descriptor.filter(|_| !connection.send_submitted);
                 let Some(descriptor) = idle else {
                     if connection.unsent() >= settings.outbound_hard {
@@ -133,6 +156,12 @@ impl<R: Reactor, A: Application> Shard<R, A> {
             }
             turn.clear();
         });
+        hall.traffic().went_out(out.packets, out.bytes);
+        self.after_writing(full, polled, failed);
+    }
+
+    /// What came of it: some are to rest, some have something for their GET, some have failed.
+    fn after_writing(&mut self, full: Vec<ConnKey>, polled: Vec<ConnKey>, failed: Vec<ConnKey>) {
         for key in full {
             self.set_pause(key, |pause| pause.outbound = true);
         }

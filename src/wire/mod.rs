@@ -15,6 +15,7 @@ pub(crate) mod engine;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod http;
+pub(crate) mod iso;
 pub(crate) mod json;
 pub(crate) mod mask;
 pub(crate) mod msgpack;

@@ -9,7 +9,6 @@
 //! of, has for JavaScript's own values in extensions of type 0.
 
 mod decode;
-mod iso;
 #[cfg(test)]
 mod tests;
 

@@ -6,11 +6,13 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { parseArgs } from 'node:util';
+import { instrument } from '@socket.io/admin-ui';
 import * as engine from 'engine.io';
 import { Server } from 'socket.io';
 import msgpack from 'socket.io-msgpack-parser';
 import { WebSocketServer } from 'ws';
 import { events } from './reference-events.mjs';
+import { recovery as recoverable } from './reference-recovery.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -21,6 +23,8 @@ const { values: options } = parseArgs({
     'ping-interval': { type: 'string', default: '25000' },
     'ping-timeout': { type: 'string', default: '20000' },
     'allow-eio3': { type: 'boolean', default: false },
+    production: { type: 'boolean', default: false },
+    readonly: { type: 'boolean', default: false },
     recovery: { type: 'string' },
     parser: { type: 'string', default: 'default' },
   },
@@ -38,8 +42,10 @@ const sessions = {
   pingTimeout: Number(options['ping-timeout']),
   allowEIO3: options['allow-eio3'],
 };
+const cors = options.program === 'admin' ? { cors: { origin: true, credentials: true } } : {};
+const parser = options.parser === 'msgpack' ? { parser: msgpack } : {};
 const recovery = options.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(options.recovery) } };
-const io = new Server(web, { ...sessions, ...recovery, ...(options.parser === 'msgpack' && { parser: msgpack }) });
+const io = new Server(web, { ...sessions, ...cors, ...parser, ...recovery });
 
 const bare = engine.attach(web, { ...sessions, path: '/engine.io' });
 bare.on('connection', (session) => session.on('message', (data) => session.send(data)));
@@ -122,6 +128,14 @@ function interop(socket) {
   socket.on('disconnect-me', (close) => socket.disconnect(close));
   socket.on('who-am-i', (ack) => ack({ id: socket.id, auth: socket.handshake.auth }));
   socket.on('log', (id, ack) => ack(log.get(id) ?? []));
+}
+
+// examples/admin.rs
+function watched(socket) {
+  rooms(socket);
+  socket.on('hello', (ack) => ack('hello'));
+  socket.on('say', (...args) => socket.emit('said', ...args));
+  socket.on('set-data', (data, ack) => { Object.assign(socket.data, data); ack?.(); });
 }
 
 const operator = (socket, { others, to = [], except = [], local, timeout }) => {
@@ -248,7 +262,14 @@ function admission() {
   });
 }
 
-if (options.program === 'lobby') {
+if (options.program === 'admin') {
+  for (const name of ['/', '/chat']) io.of(name).on('connection', watched);
+  instrument(io, {
+    auth: { type: 'basic', username: 'admin', password: '$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS' },
+    mode: options.production ? 'production' : 'development',
+    readonly: options.readonly,
+  });
+} else if (options.program === 'lobby') {
   io.of('/').on('connection', lobby);
   io.of((name, auth, next) => next(null, true)).on('connection', lobby);
 } else {
@@ -261,6 +282,7 @@ if (options.program === 'lobby') {
   }
   admission();
   events(io.of('/events'));
+  recoverable(io.of('/recovery'));
 }
 
 function shutDown() {

@@ -61,4 +61,29 @@ impl Builder {
         self.root = self.root.on_error(handler);
         self
     }
+
+    /// [`Namespace::on_upgrade`](crate::Namespace::on_upgrade) of the main namespace.
+    ///
+    /// ```
+    /// use ringhall::*;
+    /// let builder = Server::builder().on_upgrade(|socket: &Socket| println!("{} is on a WebSocket", socket.id()));
+    /// # let _ = builder;
+    /// ```
+    pub fn on_upgrade(mut self, watcher: impl Fn(&Socket) + Send + Sync + 'static) -> Self {
+        self.root = self.root.on_upgrade(watcher);
+        self
+    }
+
+    /// Opens the server to the Socket.IO Admin UI. It needs the feature `admin`, which is on by default.
+    ///
+    /// ```
+    /// use ringhall::{AdminUi, Server};
+    /// let builder = Server::builder().admin(AdminUi::without_auth().readonly());
+    /// # let _ = builder;
+    /// ```
+    #[cfg(feature = "admin")]
+    pub fn admin(mut self, admin: crate::AdminUi) -> Self {
+        self.admin = Some(admin);
+        self
+    }
 }

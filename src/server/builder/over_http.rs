@@ -13,6 +13,7 @@ use crate::server::Handshake;
 use crate::server::engine::EngineRoute;
 use crate::server::http::fallback::Fallback;
 use crate::server::http::options::{ConnectionError, Forbidden};
+use crate::server::task;
 use crate::shard::grant::Grant;
 
 impl Builder {
@@ -75,7 +76,7 @@ impl Builder {
     {
         self.hooks.gate = Some(Box::new(move |handshake| {
             let asked = gate(handshake);
-            Box::pin(async move { asked.await.map(Grant::new) })
+            Box::pin(async move { asked.await.map(|value| Grant::new(value, task::shield)) })
         }));
         self
     }

@@ -9,7 +9,7 @@ use crate::server::adapter::{
     AckReport, AdapterFuture, AnswerSink, Here, Options, Packet, Reply, SocketDetails,
 };
 use crate::server::arguments::Args;
-use crate::server::emit;
+use crate::server::emit::{self, Form};
 use crate::server::remote::RemoteSocket;
 use crate::server::server_events::{self, ServerEvent};
 use crate::server::shared::Shared;
@@ -174,9 +174,13 @@ fn give(shared: &Shared, target: &Target<'_>, packet: &Packet, asking: Option<&A
     let mut cores = 0;
     let (event, args) = (packet.event(), packet.args());
     let id = asking.map(|asking| asking.id);
-    let parser = shared.settings.parser;
+    let is_recovered = asking.is_none() && !target.volatile;
+    let form = Form {
+        parser: shared.settings.parser,
+        offset: is_recovered.then(|| shared.next_offset()).flatten(),
+    };
     let sent = emit::with_payload(
-        parser,
+        form,
         target.scope,
         event,
         id,
@@ -244,5 +248,32 @@ impl Drop for Asked {
         {
             shared.unask(self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recovery;
+    use crate::server::testing;
+
+    /// Without a name it would be missing from what a client of this server is sent again.
+    #[test]
+    fn what_other_servers_say_can_be_recovered_here() {
+        let builder = Server::builder().recovery(Recovery::default());
+        testing::run(builder, async |test| {
+            let ada = test.connect().await;
+            let here = ThisServer::new(&test.server().shared);
+            let packet = Packet::new("news", Payload::encode(&1).unwrap()).unwrap();
+            here.deliver("/", &packet, &Options::default());
+            let (n, offset) = ada.expect::<(u8, String)>("news").await;
+            assert_eq!(n, 1);
+            assert!(offset.len() > 4, "{offset}");
+            test.settle().await;
+            let mut options = Options::default();
+            options.flags.volatile = true;
+            here.deliver("/", &packet, &options);
+            assert_eq!(ada.expect::<(u8,)>("news").await, (1,));
+        });
     }
 }

@@ -136,30 +136,39 @@ const LIMITS: Limits = Limits {
 /// The event in an encoded packet.
 fn packet_of(message: Outgoing<'_>) -> Option<Packet> {
     let packet = match message.kind {
-        Kind::Text => text_packet(message.body, message.attachments),
-        Kind::Binary => packed_packet(message.body),
+        Kind::Text => text_packet(&message),
+        Kind::Binary => packed_packet(&message),
     };
     packet
         .inspect_err(|error| log::error!("the other servers are not told: {error}"))
         .ok()
 }
 
-fn text_packet(body: &[u8], attachments: &[Bytes]) -> Result<Packet, BadMessage> {
+fn text_packet(message: &Outgoing<'_>) -> Result<Packet, BadMessage> {
     // The first byte is Engine.IO's.
-    let mut text = body.get(1..).unwrap_or_default().to_vec();
+    let mut text = message.body.get(1..).unwrap_or_default().to_vec();
     match socket::decode(&mut text, &LIMITS) {
-        Ok(packet) => Packet::of_event(packet.payload.unwrap_or_default(), attachments),
+        Ok(packet) => Packet::of_event(own_part(message, packet.payload), message.attachments),
         Err(error) => Err(BadMessage::new(format_args!("{error:?}"))),
     }
 }
 
-fn packed_packet(body: &[u8]) -> Result<Packet, BadMessage> {
+fn packed_packet(message: &Outgoing<'_>) -> Result<Packet, BadMessage> {
     let mut unpacked = Unpacked::default();
-    match msgpack::decode(body, &LIMITS, &mut unpacked) {
+    match msgpack::decode(message.body, &LIMITS, &mut unpacked) {
         Ok((packet, attachments)) => {
-            Packet::of_event(packet.payload.unwrap_or_default(), attachments)
+            Packet::of_event(own_part(message, packet.payload), attachments)
         }
         Err(error) => Err(BadMessage::new(format_args!("{error:?}"))),
+    }
+}
+
+/// The event without its name for recovery: each server has names of its own.
+fn own_part<'a>(message: &Outgoing<'_>, event: Option<&'a mut [u8]>) -> &'a mut [u8] {
+    let event = event.unwrap_or_default();
+    match message.offset {
+        Some(offset) => offset.taken_off(event),
+        None => event,
     }
 }
 
@@ -167,16 +176,19 @@ fn packed_packet(body: &[u8]) -> Result<Packet, BadMessage> {
 mod tests {
     use super::*;
     use crate::server::emit;
+    use crate::shard::recovery::offset::{Offset, Tag};
     use crate::wire::parser::Parser;
 
     #[test]
     fn a_packet_is_read_back_from_what_clients_get() {
         let args = Payload::encode(&("a\"b", Some(1), crate::Binary::from(vec![1, 2]))).unwrap();
+        let offset = Offset::new(Tag::new([1, 2, 3]), 1000, 0, 1);
         for parser in [Parser::Default, Parser::MsgPack] {
-            for namespace in ["/", "/chat"] {
+            for (namespace, offset) in [("/", None), ("/chat", None), ("/", Some(offset))] {
                 let mut packet = None;
                 let with = |message: Outgoing<'_>| packet = packet_of(message);
-                emit::with_payload(parser, namespace, "e\n", Some(7), &args, with).unwrap();
+                let form = emit::Form { parser, offset };
+                emit::with_payload(form, namespace, "e\n", Some(7), &args, with).unwrap();
                 let packet = packet.unwrap();
                 assert_eq!(packet.event(), "e\n");
                 assert_eq!(packet.args(), &args, "{parser:?}");

@@ -383,6 +383,64 @@ fn what_is_emitted_is_seen_before_it_is_sent() {
 }
 
 #[test]
+fn what_a_handler_of_outgoing_events_emits_is_sent_and_not_seen() {
+    let notes = Notes::default();
+    let seen = notes.clone();
+    let builder = Server::builder()
+        .on_any_outgoing(move |socket: Socket, EventName(event): EventName| {
+            seen.add(event.clone());
+            socket.emit("seen", event);
+            socket.everyone().emit("all", ());
+        })
+        .on("go", |socket: Socket| {
+            socket.emit("one", ());
+            socket.everyone().emit("two", ());
+        });
+    testing::run(builder, async |test| {
+        let ada = test.connect().await;
+        ada.emit("go", ());
+        for event in ["one", "two"] {
+            assert_eq!(ada.expect::<String>("seen").await, event);
+        }
+        test.settle().await;
+        assert_eq!(notes.take(), ["one", "two"]);
+    });
+}
+
+#[test]
+fn names_for_recovery_are_not_seen() {
+    for parser in [Parser::Default, Parser::MsgPack] {
+        let notes = Notes::default();
+        let seen = notes.clone();
+        let config = Config {
+            parser,
+            ..Config::default()
+        };
+        let builder = Server::builder()
+            .config(config)
+            .recovery(crate::Recovery::default())
+            .on_any_outgoing(move |EventName(event): EventName, payload: Payload| {
+                seen.add(format!("{event} {}", payload.json()));
+            })
+            .on("go", |socket: Socket| {
+                socket.emit("one", 1);
+                socket.everyone().emit("two", (2, "b"));
+                socket.everyone().emit("three", ());
+            });
+        testing::run(builder, async |test| {
+            let ada = test.connect().await;
+            ada.emit("go", ());
+            test.settle().await;
+            assert_eq!(
+                notes.take(),
+                ["one [1]", r#"two [2,"b"]"#, "three []"],
+                "{parser:?}"
+            );
+        });
+    }
+}
+
+#[test]
 fn listeners_of_a_socket_cost_nothing_before_there_are_any() {
     let socket = crate::server::fixture::socket();
     assert!(!socket.is_inspected() && !socket.is_watched() && !socket.hears_errors());

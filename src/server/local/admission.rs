@@ -87,7 +87,7 @@ enum Taken {
 }
 
 /// What has come of the middlewares so far.
-enum Passed {
+pub(super) enum Passed {
     In,
     Refused(Rejection),
     /// The rest of one, and the number of the next.
@@ -140,6 +140,12 @@ impl Local {
 
     /// There is such a namespace, with this table: is the client let in?
     fn receive(self: &Rc<Self>, knock: &Knock<'_>, scope: &Arc<str>, number: usize) -> Verdict {
+        let recovered = self.recover(knock, scope, number);
+        recovered.unwrap_or_else(|| self.receive_new(knock, scope, number))
+    }
+
+    /// The same for one that does not go on with a session that it had.
+    fn receive_new(self: &Rc<Self>, knock: &Knock<'_>, scope: &Arc<str>, number: usize) -> Verdict {
         let is_open = self.tables[number].middlewares.is_empty();
         let standing = if is_open {
             Standing::Here
@@ -154,6 +160,29 @@ impl Local {
         } else {
             self.pass(&socket, 0)
         };
+        self.verdict(knock.connection, socket, passed)
+    }
+
+    /// A client that is in this namespace, and did not get back its session there, asks to be let in anew.
+    pub(super) fn receive_again(self: &Rc<Self>, knock: &Knock<'_>) -> Verdict {
+        let place = match self.shared.namespaces.find(knock.namespace) {
+            Some((scope, number)) => Place::At(scope, number),
+            None => self.enter_child(knock.namespace, None),
+        };
+        match place {
+            Place::At(scope, number) => self.receive_new(knock, &scope, number),
+            Place::Unknown => refusal(INVALID),
+            Place::Full => refusal(TOO_MANY),
+        }
+    }
+
+    /// What a client is told at once.
+    pub(super) fn verdict(
+        self: &Rc<Self>,
+        connection: ConnKey,
+        socket: Socket,
+        passed: Passed,
+    ) -> Verdict {
         match passed {
             Passed::In => Verdict::Enter(entry_of(&socket)),
             Passed::Refused(rejection) => {
@@ -163,10 +192,8 @@ impl Local {
                 }
             }
             Passed::Waiting(rest, next) => {
-                let key = Some(socket.key());
-                let asked = &self.admissions.asked;
-                asked.borrow_mut().note(knock.connection, scope, key);
-                let (this, connection) = (self.clone(), knock.connection);
+                self.note_asked(connection, &socket);
+                let this = self.clone();
                 let run = async move {
                     let passed = this.pass_later(&socket, rest, next).await;
                     this.decided(connection, &socket, passed);
@@ -203,7 +230,21 @@ impl Local {
             socket.keep_granted(granted);
         }
         self.set_seat(key, Seat::Socket(socket.clone()));
+        self.begin_recoverable(&socket);
         Some(socket)
+    }
+
+    /// Remembers until it is in, or refused, for whom this seat is.
+    pub(super) fn note_asked(&self, connection: ConnKey, socket: &Socket) {
+        let namespace = socket.id_and_namespace().1;
+        let asked = &self.admissions.asked;
+        let key = Some(socket.key());
+        asked.borrow_mut().note(connection, namespace, key);
+    }
+
+    pub(super) fn forget_question(&self, connection: ConnKey, namespace: &Arc<str>) {
+        let asked = &self.admissions.asked;
+        asked.borrow_mut().remove(connection, namespace);
     }
 
     /// Asks the families from that number on, until one takes the name or waits.
@@ -260,6 +301,11 @@ impl Local {
                 None => Place::Unknown,
             };
             let knock = request.as_knock(connection);
+            if let Place::At(scope, number) = &place
+                && let Some(verdict) = this.recover(&knock, scope, *number)
+            {
+                return this.tell(connection, scope, verdict);
+            }
             let seated = match place {
                 Place::At(scope, number) => this
                     .take_seat(&knock, &scope, number, Standing::Pending)
@@ -285,7 +331,7 @@ impl Local {
     }
 
     /// Runs the middlewares from that number on, until one waits or refuses.
-    fn pass(&self, socket: &Socket, first: usize) -> Passed {
+    pub(super) fn pass(&self, socket: &Socket, first: usize) -> Passed {
         let middlewares = &socket.table().middlewares;
         for (number, middleware) in middlewares.iter().enumerate().skip(first) {
             if self.hall.standing_of(socket.key()) != Some(Standing::Pending) {
@@ -350,7 +396,7 @@ impl Local {
     }
 
     /// Nothing comes of a pending socket: what it joined is left, and nobody is told.
-    fn turn_away(&self, socket: &Socket) {
+    pub(super) fn turn_away(&self, socket: &Socket) {
         self.clear_seat(socket.key());
         self.vacate(socket);
         if socket.table().is_family {
@@ -404,12 +450,13 @@ impl Local {
 }
 
 /// What the client is told that it is in as.
-fn entry_of(socket: &Socket) -> Entry {
+pub(super) fn entry_of(socket: &Socket) -> Entry {
     let (id, scope) = socket.id_and_namespace();
+    let pid = socket.pid();
     Entry {
         socket: socket.key(),
         id,
-        pid: None,
+        pid: pid.map(|pid| pid.as_str().into()),
         scope: scope.clone(),
     }
 }

@@ -25,7 +25,7 @@ impl Local {
         if reason == DisconnectReason::ServerNamespaceDisconnect {
             socket.say_disconnect();
         }
-        self.vacate(socket);
+        self.depart(socket, reason);
         for handler in &socket.table().disconnect {
             self.run_detached(|| handler(&context));
         }

@@ -5,6 +5,7 @@ use crate::proto::websocket::Kind;
 use crate::server::arguments::Args;
 use crate::server::binary::Payload;
 use crate::shard::hall::{Outgoing, SocketKey};
+use crate::shard::recovery::offset::Offset;
 use crate::wire::engine;
 use crate::wire::json::MAX_DEPTH;
 use crate::wire::msgpack::{self, Unpacked};
@@ -38,13 +39,13 @@ fn read(message: Outgoing<'_>) -> Result<Option<(String, Payload)>, PacketError>
             };
             let packet = socket::decode(&mut text, &LIMITS)?;
             let payload = packet.payload.unwrap_or_default();
-            event(payload, message.attachments).map(Some)
+            event(payload, message.attachments, message.offset).map(Some)
         }
         Kind::Binary => {
             let mut unpacked = Unpacked::default();
             let (packet, attachments) = msgpack::decode(message.body, &LIMITS, &mut unpacked)?;
             let payload = packet.payload.unwrap_or_default();
-            event(payload, attachments).map(Some)
+            event(payload, attachments, message.offset).map(Some)
         }
     }
 }
@@ -52,7 +53,13 @@ fn read(message: Outgoing<'_>) -> Result<Option<(String, Payload)>, PacketError>
 fn event(
     payload: &mut [u8],
     attachments: &[bytes::Bytes],
+    offset: Option<Offset>,
 ) -> Result<(String, Payload), PacketError> {
+    // The program knows nothing of names for recovery.
+    let payload = match offset {
+        Some(offset) => offset.taken_off(payload),
+        None => payload,
+    };
     let parts = socket::split_event(payload)?;
     let name = parts.name.to_str().into_owned();
     let args = Args {

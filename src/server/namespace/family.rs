@@ -90,7 +90,8 @@ impl NamespaceRequest {
     /// # }
     /// ```
     pub fn session<T: 'static>(&self) -> Option<Rc<T>> {
-        self.0.granted.as_ref()?.value.clone().downcast().ok()
+        let value = self.0.granted.as_ref()?.value()?;
+        value.clone().downcast().ok()
     }
 
     /// The request that opened the connection.

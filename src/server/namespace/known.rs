@@ -110,6 +110,36 @@ impl Namespaces {
         Ok(())
     }
 
+    /// Changes the description of all that were added, and adds one that is nobody's kin.
+    #[cfg(feature = "admin")]
+    pub(crate) fn watch(
+        &mut self,
+        change: impl Fn(Namespace) -> Namespace,
+        (name, own): (&str, Namespace),
+    ) -> Result<()> {
+        for table in &mut self.tables {
+            let described = Namespace {
+                table: std::mem::take(table),
+                ..Namespace::default()
+            };
+            *table = change(described).table;
+        }
+        self.tables.push(own.table);
+        if self
+            .named
+            .insert(name.into(), self.tables.len() - 1)
+            .is_some()
+        {
+            return Err(Error::setting(
+                "admin",
+                format!(
+                    "wants the namespace {name} for itself, and the server has one of this name"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     /// A namespace that was described by itself.
     pub(crate) fn find(&self, name: &str) -> Option<(Arc<str>, usize)> {
         let (name, table) = self.named.get_key_value(name)?;

@@ -32,6 +32,13 @@ async fn answer(socket: &TestSocket, event: &str, answer: impl serde::Serialize)
     socket.expect_question::<Value>(event).await.answer(answer);
 }
 
+/// So many seconds of the test's time have passed, give or take the milliseconds in which things settle.
+fn assert_waited(began: Instant, seconds: u64) {
+    let elapsed = began.elapsed();
+    let range = Duration::from_secs(seconds)..Duration::from_millis(seconds * 1000 + 100);
+    assert!(range.contains(&elapsed), "{elapsed:?}");
+}
+
 #[test]
 fn all_answers_are_collected_in_the_order_of_their_arrival() {
     testing::run(rooms(), async |test| {
@@ -45,10 +52,7 @@ fn all_answers_are_collected_in_the_order_of_their_arrival() {
         let Answers { answers, error } = asked.await;
         assert_eq!(answers, [2, 1]);
         assert!(error.is_none(), "{error:?}");
-        assert!(
-            began.elapsed() < Duration::from_secs(1),
-            "all have answered"
-        );
+        assert_waited(began, 0);
         cleo.expect_nothing().await;
         assert_eq!(open_questions(), 0);
     });
@@ -65,7 +69,7 @@ fn where_nobody_is_asked_there_is_nothing_to_wait_for() {
         let mut nobody = test.server().except(ada.id()).emit_with_ack::<u32>("n", ());
         assert!(nobody.next().await.is_none());
         assert!(nobody.next().await.is_none());
-        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_waited(began, 0);
     });
 }
 
@@ -86,7 +90,7 @@ fn when_the_time_is_up_those_who_answered_have_answered() {
             let Answers { answers, error } = asked.await;
             assert_eq!(answers, [7]);
             assert!(matches!(error, Some(AckError::TimedOut)), "{error:?}");
-            assert_eq!(began.elapsed(), Duration::from_secs(waited));
+            assert_waited(began, waited);
             assert_eq!(open_questions(), 0, "what was kept is given back");
             late.answer(8);
             test.settle().await;
@@ -105,7 +109,7 @@ fn one_who_disconnects_is_waited_for_until_the_time_is_up() {
         let Answers { answers, error } = asked.await;
         assert_eq!(answers, [7]);
         assert!(matches!(error, Some(AckError::TimedOut)), "{error:?}");
-        assert_eq!(began.elapsed(), Duration::from_secs(10));
+        assert_waited(began, 10);
     });
 }
 

@@ -48,6 +48,7 @@ fn noting(log: &Log) -> Builder {
 fn rooms_come_and_go_with_their_members() {
     let log = Log::default();
     testing::run(noting(&log), async |test| {
+        test.allow_panics();
         let ada = test.connect().await;
         assert_eq!(log.take(&[&ada]), ["create ada", "join ada ada"]);
         let bob = test.connect().await;
@@ -93,6 +94,7 @@ fn rooms_come_and_go_with_their_members() {
 fn what_is_done_from_afar_is_told_like_what_a_socket_does() {
     let log = Log::default();
     testing::run(noting(&log), async |test| {
+        test.allow_panics();
         let ada = test.connect().await;
         log.take(&[]);
         test.server().sockets_join(["a", "b", "a"]);
@@ -136,6 +138,23 @@ fn who_is_turned_away_leaves_what_it_has_joined_and_was_never_in_its_own() {
         };
         assert_eq!((&**create, &**delete), ("create waiting", "delete waiting"));
         assert!(join.starts_with("join waiting ") && leave.starts_with("leave waiting "));
+    });
+}
+
+#[test]
+fn who_joins_its_own_room_while_it_waits_is_in_it_once() {
+    let log = Log::default();
+    let server = noting(&log).middleware(|socket: Socket| {
+        socket.leave(socket.id());
+        socket.join(socket.id());
+    });
+    testing::run(server, async |test| {
+        let ada = test.connect().await;
+        assert_eq!(log.take(&[&ada]), ["create ada", "join ada ada"]);
+        ada.disconnect();
+        test.settle().await;
+        let end = ["disconnecting", "leave ada ada", "delete ada", "disconnect"];
+        assert_eq!(log.take(&[&ada]), end);
     });
 }
 

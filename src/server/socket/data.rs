@@ -160,7 +160,9 @@ impl Socket {
 
     /// The same for what the whole client has.
     pub(crate) fn keep_granted(&self, granted: &Granted) {
-        self.keep(granted.type_id, granted.value.clone());
+        if let Some(value) = granted.value() {
+            self.keep(granted.type_id, value.clone());
+        }
     }
 
     fn keep(&self, id: TypeId, value: Rc<dyn Any>) {
@@ -198,6 +200,10 @@ impl Socket {
         let mut own = self.0.own.borrow_mut();
         if json.is_some() || own.is_some() {
             own.get_or_insert_default().data = json;
+        }
+        drop(own);
+        if self.is_connected() {
+            self.table().watching.tell_data(self);
         }
     }
 }

@@ -389,14 +389,18 @@ impl Socket {
     /// The handlers of this socket for an event; those for once are taken out.
     pub(crate) fn own_handlers(&self, event: &str) -> Handlers {
         let mut own = self.0.own.borrow_mut();
-        let Some(handlers) = own
-            .as_mut()
-            .and_then(|own| own.listening.events.get_mut(event))
-        else {
+        let Some(events) = own.as_mut().map(|own| &mut own.listening.events) else {
+            return Handlers::new();
+        };
+        let Some(handlers) = events.get_mut(event) else {
             return Handlers::new();
         };
         let found = handlers.iter().map(|own| own.call.clone()).collect();
         handlers.retain(|own| !own.once);
+        // Names may be made up, as for one answer each: those that nobody listens for any more do not pile up.
+        if handlers.is_empty() {
+            events.remove(event);
+        }
         found
     }
 
@@ -408,14 +412,18 @@ impl Socket {
         self.own_endings(|listening| &listening.disconnect)
     }
 
-    /// Tells the handlers of outgoing events of one that is about to be sent.
+    /// Tells the handlers of outgoing events of one that is about to be sent. What they emit themselves is not told: it would never end.
     pub(crate) fn tell_outgoing(&self, event: &str, payload: &Payload) {
+        let listeners = &self.table().listeners;
+        if listeners.telling.replace(true) {
+            return;
+        }
         let context = EventContext::new(self, event, payload.as_args(), None);
-        let shared = &self.table().listeners.any_outgoing;
-        for handler in self.around(shared, |inspection| &inspection.outgoing) {
+        for handler in self.around(&listeners.any_outgoing, |inspection| &inspection.outgoing) {
             self.0.local.run_detached(|| handler(&context));
             task::discard(handler);
         }
+        listeners.telling.set(false);
     }
 
     /// Tells the handlers of errors.
@@ -533,5 +541,26 @@ impl Socket {
                 .map(|(_, handler)| handler.clone())
                 .collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::server::fixture;
+
+    #[test]
+    fn a_name_that_nobody_listens_for_any_more_is_forgotten() {
+        let socket = fixture::socket();
+        socket.on("kept", || {});
+        for n in 0..100 {
+            let name = format!("answer {n}");
+            socket.once(&name, || {});
+            assert_eq!(socket.own_handlers(&name).len(), 1);
+            assert!(socket.own_handlers(&name).is_empty());
+        }
+        assert_eq!(socket.own_handlers("kept").len(), 1);
+        let own = socket.0.own.borrow();
+        let names = own.as_ref().map(|own| own.listening.events.len());
+        assert_eq!(names, Some(1));
     }
 }

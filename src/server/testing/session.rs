@@ -132,6 +132,7 @@ impl Session {
             kind: Kind::of(parser),
             body: &body,
             attachments: &[],
+            offset: None,
         });
     }
 

@@ -36,9 +36,18 @@ pub(super) fn run<T>(builder: Builder, test: impl AsyncFnOnce(Testing) -> T) -> 
         let testing = Testing {
             hall: core.hall.clone(),
             server: core.server.clone(),
+            panics_allowed: Rc::default(),
         };
+        let panics_allowed = testing.panics_allowed.clone();
+        let server = core.server.clone();
         tokio::task::spawn_local(core.go());
-        test(testing).await
+        let result = test(testing).await;
+        let panics = server.counters().panics;
+        assert!(
+            panics == 0 || panics_allowed.get(),
+            "the program panicked {panics} times: the server survives it, and each is above"
+        );
+        result
     })
 }
 

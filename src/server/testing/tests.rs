@@ -185,3 +185,15 @@ fn a_wrong_description_ends_the_test() {
         .namespace("/x", |x| x);
     testing::run(builder, async |_| {});
 }
+
+#[test]
+#[should_panic(expected = "the program panicked 1 times")]
+fn a_panic_that_the_server_survives_ends_the_test() {
+    let builder = Server::builder().on("trip", || -> () { panic!("in a handler") });
+    testing::run(builder, async |test| {
+        let ada = test.connect().await;
+        ada.emit("trip", ());
+        test.settle().await;
+        assert!(ada.is_connected());
+    });
+}

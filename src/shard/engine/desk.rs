@@ -96,6 +96,7 @@ impl<A: Application> Desk<'_, A> {
     }
 
     fn message_text(&mut self, upper: &mut Upper, text: &mut [u8]) -> Step {
+        self.cx.hall.traffic().came_in(text.len());
         let client = match upper {
             Upper::SocketIo(client) => client,
             Upper::Raw(_) => return self.raw(Kind::Text, text),
@@ -116,6 +117,7 @@ impl<A: Application> Desk<'_, A> {
     }
 
     fn message_binary(&mut self, upper: &mut Upper, bytes: &[u8]) -> Step {
+        self.cx.hall.traffic().came_in(bytes.len());
         let client = match upper {
             Upper::SocketIo(client) => client,
             Upper::Raw(_) => return self.raw(Kind::Binary, bytes),
@@ -278,6 +280,7 @@ impl<A: Application> Desk<'_, A> {
                 kind: Kind::of(parser),
                 body: &super::connect_packet(parser, self.revision, entry),
                 attachments: &[],
+                offset: None,
             },
             false,
         );

@@ -2,7 +2,7 @@
 //!
 //! It is a connection of its own until the client says `5`. Whatever goes wrong before that ends this connection, and nothing else.
 
-use super::{Carrier, Engine};
+use super::{Carrier, Engine, Upper};
 use crate::proto::session::{self, PROBE_ANSWER, Probe};
 use crate::proto::websocket::{Input, Kind, Output, Role, WebSocket};
 use crate::reactor::ConnKey;
@@ -194,5 +194,10 @@ impl Engine {
         self.session.upgrade(cx.now_ms, &cx.settings.heartbeat);
         self.carrier = Carrier::WebSocket(machine);
         cx.hall.set_polling(key, false);
+        if matches!(self.upper, Upper::SocketIo(_)) {
+            for socket in self.sockets.iter().flatten() {
+                cx.app.upgraded(*socket);
+            }
+        }
     }
 }

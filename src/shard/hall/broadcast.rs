@@ -163,12 +163,13 @@ impl Hall {
             let state = &mut *self.state.borrow_mut();
             broadcast_elsewhere(state, self.core, target, message, wanted)
         };
+        self.record(target, message, None);
         let here = self.broadcast_here(target, message, wanted.answers);
         self.wake_shard();
         Spread { here, cores, there }
     }
 
-    pub(super) fn handle_broadcast(&self, broadcast: &Broadcast) {
+    pub(super) fn handle_broadcast(&self, broadcast: &Arc<Broadcast>) {
         let to: SmallVec<[&str; 4]> = broadcast.to.iter().map(AsRef::as_ref).collect();
         let except: SmallVec<[&str; 4]> = broadcast.except.iter().map(AsRef::as_ref).collect();
         let target = Target {
@@ -178,11 +179,8 @@ impl Hall {
             not: None,
             volatile: broadcast.volatile,
         };
-        let message = Outgoing {
-            kind: broadcast.kind,
-            body: &broadcast.body,
-            attachments: &broadcast.attachments,
-        };
+        let message = Outgoing::of(broadcast);
+        self.record(&target, message, Some(broadcast));
         let receivers = self.broadcast_here(&target, message, broadcast.asking.as_ref());
         if let Some(tally) = &broadcast.tally {
             tally.report(receivers);
@@ -225,13 +223,25 @@ fn broadcast_elsewhere(
     let others = cores.iter().count();
     let (tally, receiver) = wanted.count.then(|| Tally::new(others)).unzip();
     // Copied once: the arena of this turn cannot be lent to another core.
-    let mut broadcast = Broadcast::new(target, message, tally);
+    let mut broadcast = state.parcel(target, message, tally);
     broadcast.asking = wanted.answers.cloned();
     let broadcast = Arc::new(broadcast);
     for other in cores.iter() {
         state.outbox.post(other, Mail::Broadcast(broadcast.clone()));
     }
     (others, receiver)
+}
+
+impl<'a> Outgoing<'a> {
+    /// What a broadcast says.
+    pub(crate) fn of(broadcast: &'a Broadcast) -> Self {
+        Outgoing {
+            kind: broadcast.kind,
+            body: &broadcast.body,
+            attachments: &broadcast.attachments,
+            offset: broadcast.offset,
+        }
+    }
 }
 
 impl Broadcast {
@@ -251,7 +261,20 @@ impl Broadcast {
             attachments: message.attachments.to_vec(),
             tally,
             asking: None,
+            offset: message.offset,
         }
+    }
+
+    /// The form in which what is said to one socket is kept.
+    pub(crate) fn to_one(scope: Arc<str>, id: &SocketId, message: Outgoing<'_>) -> Arc<Self> {
+        let target = Target {
+            scope: &scope,
+            to: &[id.as_str()],
+            except: &[],
+            not: None,
+            volatile: false,
+        };
+        Arc::new(Broadcast::new(&target, message, None))
     }
 }
 

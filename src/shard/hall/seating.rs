@@ -18,6 +18,13 @@ pub(crate) enum Standing {
     Silent,
 }
 
+impl Seat {
+    /// Whether its id names its place. One that had its id elsewhere is in the room of its own name as in any other.
+    pub(super) fn is_native(&self, core: usize, key: SocketKey) -> bool {
+        SocketId::locate(&self.id) == Some((core, key.slot))
+    }
+}
+
 impl Hall {
     /// Gives a socket a place in `scope`. `None`: this core holds as many sockets as it may, or has no random bytes.
     pub(crate) fn seat(
@@ -25,7 +32,7 @@ impl Hall {
         connection: ConnKey,
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
-        self.seat_as(Standing::Here, connection, scope)
+        self.seat_as(Standing::Here, None, connection, scope)
     }
 
     /// The same for a socket that is not let in yet: see [`Standing::Pending`] and [`Hall::admit`].
@@ -34,17 +41,20 @@ impl Hall {
         connection: ConnKey,
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
-        self.seat_as(Standing::Pending, connection, scope)
+        self.seat_as(Standing::Pending, None, connection, scope)
     }
 
-    fn seat_as(
+    /// `id`: one that the socket had in another seat, perhaps on another core.
+    pub(super) fn seat_as(
         &self,
         standing: Standing,
+        id: Option<SocketId>,
         connection: ConnKey,
         scope: &Arc<str>,
     ) -> Option<(SocketKey, SocketId)> {
         let state = &mut *self.state.borrow_mut();
-        let id = state.ids.next(state.seats.next_key()?.slot).ok()?;
+        let slot = state.seats.next_key()?.slot;
+        let id = id.or_else(|| state.ids.next(slot).ok())?;
         let scope_id = state.rooms.scope(scope);
         let seat = Seat {
             id,
@@ -73,8 +83,9 @@ impl Hall {
             && seat.standing == Standing::Pending
         {
             seat.standing = Standing::Here;
-            seat.in_own_room = true;
+            seat.in_own_room = seat.is_native(self.core, key);
             state.rooms.show(key.slot, seat.connection.slot);
+            state.replay(key);
         }
     }
 

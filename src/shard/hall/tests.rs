@@ -50,6 +50,7 @@ fn text(body: &[u8]) -> Outgoing<'_> {
         kind: Kind::Text,
         body,
         attachments: &[],
+        offset: None,
     }
 }
 
@@ -341,6 +342,7 @@ fn a_pending_socket_is_in_its_rooms_and_out_of_reach() {
         kind: Kind::Text,
         body: b"psst",
         attachments: &[],
+        offset: None,
     };
     assert!(
         here.deliver(waiting, direct, false),

@@ -6,7 +6,7 @@ use super::client::{Client, Ending, Heard, Kind, Packet, Question};
 use super::ledger::{EVERYONE, Name};
 use super::play::{blobs, tag};
 use super::polling::Over;
-use super::{LAST, Run};
+use super::{LAST, Run, stage};
 use crate::wire::frame::Opcode;
 
 impl Run {
@@ -146,6 +146,17 @@ impl Run {
         name
     }
 
+    /// The server has not let in whom the client asked for.
+    fn refused(&mut self, index: usize, scope: usize, json: &str) {
+        let name = self.clients[index].pending[scope].take();
+        let Some(name) = name.filter(|name| scope == 2 && !stage::is_welcome(*name)) else {
+            self.fail(index, &format!("refused: {json}, as {name:?}"))
+        };
+        assert_eq!(json, r#"{"message":"refused"}"#);
+        self.ledger.gone(name);
+        self.refused += 1;
+    }
+
     // ---- plain WebSockets ----
 
     fn line(&mut self, index: usize, text: &str) {
@@ -209,7 +220,12 @@ impl Run {
             let name = self.admitted(index, scope);
             let id = serde_json::from_str::<Value>(&packet.json).unwrap()["sid"].clone();
             self.ids.insert(name, id.as_str().unwrap().to_owned());
+            let is_welcome = scope < 2 || stage::is_welcome(name);
+            assert!(is_welcome, "{name} was let in, and is not welcome");
             return;
+        }
+        if packet.kind == b'4' {
+            return self.refused(index, scope, &packet.json);
         }
         let Some(name) = self.clients[index].members[scope] else {
             self.fail(index, &format!("heard while not connected: {packet:?}"))
@@ -306,7 +322,7 @@ impl Run {
         let may_have_left = client.excused || client.ending.is_some() || reset || self.plan.cuts();
         if !may_have_left {
             let state = client.state();
-            let reason = super::stage::reason_of(sender);
+            let reason = stage::reason_of(sender);
             self.fail(
                 index,
                 &format!("heard that {sender} left ({reason:?}), which did not: {state}"),

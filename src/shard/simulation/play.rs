@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Ending, Kind, Question};
 use super::ledger::{EVERYONE, FIRST_ROOM, HANDLE, KEPT, Name, ROOMS, Room, Target};
 use super::polling::Polling;
-use super::stage::{PATH, SCOPES, Spec, gathering};
+use super::stage::{self, PATH, SCOPES, Spec, gathering};
 use super::{LAST, Run};
 use crate::wire::frame::Opcode;
 
@@ -95,6 +95,7 @@ impl Run {
             80..90 => self.speak_from_outside(),
             90..140 => self.world.network.advance(self.dice.below(20) as u64),
             140..146 => self.jump(),
+            146..170 => drop(stage::release(&mut self.dice)),
             _ => {
                 let free: Vec<usize> = (0..self.clients.len())
                     .filter(|client| self.clients[*client].is_free())
@@ -224,7 +225,10 @@ impl Run {
             return;
         }
         let name = self.new_member(index, scope);
-        let text = format!("40{}{{\"name\":{name}}}", prefix(scope));
+        let dice = &mut self.dice;
+        let (first, waits) = (dice.below(3) == 0, dice.below(3));
+        let auth = json!({ "name": name, "first": first, "waits": waits });
+        let text = format!("40{}{auth}", prefix(scope));
         self.clients[index].text(&text, &mut self.dice);
     }
 
@@ -296,7 +300,7 @@ impl Run {
 
     fn jump(&mut self) {
         self.rest();
-        let ms = super::stage::PING_INTERVAL_MS + self.dice.below(5000) as u64;
+        let ms = stage::PING_INTERVAL_MS + self.dice.below(5000) as u64;
         self.let_pass(ms);
     }
 

@@ -29,6 +29,7 @@ impl Run {
             for client in 0..self.clients.len() {
                 active |= self.pump(client);
             }
+            active |= stage::release(&mut self.dice);
             if active {
                 continue;
             }

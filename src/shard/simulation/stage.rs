@@ -8,15 +8,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::LAST;
 use super::plan::Plan;
 use crate::proto::reason::DisconnectReason;
 use crate::server::{
-    Binary, BroadcastAcks, Builder, CloseFrame, Config, Data, EventName, Handshake, Message,
-    Namespace, Payload, Receivers, Server, Socket, WebSocket, WebSocketBroadcast, WebSocketRoute,
+    Auth, Binary, BroadcastAcks, Builder, CloseFrame, Config, Data, EventName, Handshake, Message,
+    Namespace, NamespaceRequest, Payload, Receivers, Server, Socket, WebSocket, WebSocketBroadcast,
+    WebSocketRoute,
 };
 use crate::wire::close::CloseCode;
+use crate::wire::xorshift::Xorshift;
 
 /// The scopes, by the number under which the ledger knows them.
 pub(super) const SCOPES: [&str; 3] = ["websocket /ws", "/", "/chat"];
@@ -56,6 +59,8 @@ struct Backstage {
     /// Handles that are kept, dead ones too: those must reach nobody.
     kept: Vec<Socket>,
     counts: Vec<Receivers>,
+    /// The middlewares and families that wait.
+    waiting: Vec<oneshot::Sender<()>>,
     /// By tag.
     asked: Vec<(String, BroadcastAcks<String>)>,
     /// Why Socket.IO sockets left, by name.
@@ -87,6 +92,27 @@ pub(super) fn reason_of(name: u32) -> Option<DisconnectReason> {
     backstage(|backstage| backstage.reasons.get(&name).copied())
 }
 
+/// Lets one of those go on that wait. `false`: there is none.
+pub(super) fn release(dice: &mut Xorshift) -> bool {
+    let released = backstage(|backstage| {
+        let waiting = &mut backstage.waiting;
+        (!waiting.is_empty()).then(|| waiting.swap_remove(dice.below(waiting.len())))
+    });
+    // Whoever waited may have gone with its core.
+    released.is_some_and(|released| {
+        let _ = released.send(());
+        true
+    })
+}
+
+/// Waits until the dice let it go on.
+async fn pause() {
+    let (sender, receiver) = oneshot::channel();
+    backstage(|backstage| backstage.waiting.push(sender));
+    // The end of the simulation lets go, too.
+    let _ = receiver.await;
+}
+
 pub(super) fn builder(plan: &Plan) -> Builder {
     let config = Config {
         cores: plan.cores,
@@ -94,16 +120,59 @@ pub(super) fn builder(plan: &Plan) -> Builder {
         ping_timeout: Duration::from_secs(20),
         max_unsent: plan.max_unsent,
         max_unsent_cut: plan.max_unsent_cut,
+        cleanup_empty_child_namespaces: true,
         ..Config::default()
     };
     Server::builder()
         .config(config)
         .namespace(SCOPES[1], talk)
-        .namespace(SCOPES[2], |namespace| watched(talk(namespace)))
+        .namespaces(
+            async |request: NamespaceRequest| {
+                if request.auth().is_ok_and(|asks: Asks| asks.first) {
+                    pause().await;
+                }
+                request.name() == SCOPES[2]
+            },
+            guarded,
+        )
         .websocket_route(PATH, route())
 }
 
 // ---- Socket.IO ----
+
+/// How long a client wants to be kept waiting.
+#[derive(Deserialize)]
+struct Asks {
+    /// By the family, too.
+    first: bool,
+    waits: usize,
+}
+
+/// Whether the middlewares let a client in is in its name.
+pub(super) fn is_welcome(name: u32) -> bool {
+    !name.is_multiple_of(4)
+}
+
+/// Middlewares that wait, join, leave and refuse.
+fn guarded(namespace: Namespace) -> Namespace {
+    watched(talk(namespace))
+        .middleware(|socket: Socket| socket.join("antechamber"))
+        .middleware(
+            async |socket: Socket, Auth(asks): Auth<Asks>, Auth(Name { name }): Auth<Name>| {
+                for wait in 0..asks.waits {
+                    pause().await;
+                    assert!(!socket.is_connected());
+                    socket.join(format!("wait {wait}"));
+                }
+                if is_welcome(name) {
+                    Ok(())
+                } else {
+                    Err("refused")
+                }
+            },
+        )
+        .middleware(|socket: Socket| socket.leave("antechamber"))
+}
 
 /// Everything that comes and goes is looked at, which must change nothing.
 fn watched(namespace: Namespace) -> Namespace {

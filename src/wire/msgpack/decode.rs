@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::iso;
+use crate::wire::iso;
 use crate::wire::json::write_string;
 use crate::wire::socket::{
     self, ACK_ID_MAX, Limits, NAMESPACE_BYTES_MAX, Packet, PacketError, PacketType,

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::wire::iso;
 use crate::wire::json::tests::for_each_seed;
 use crate::wire::socket::{Limits, PacketError};
 use crate::wire::xorshift::Xorshift;

@@ -7,7 +7,7 @@ const MS_MAX: i64 = 8_640_000_000_000_000;
 const MS_PER_DAY: i64 = 86_400_000;
 
 /// Appends the JSON of a time in milliseconds since 1970: its ISO text, or `null` where `Date` has none.
-pub(super) fn write(json: &mut Vec<u8>, ms: i64) {
+pub(crate) fn write(json: &mut Vec<u8>, ms: i64) {
     if !(-MS_MAX..=MS_MAX).contains(&ms) {
         json.extend_from_slice(b"null");
         return;
@@ -29,7 +29,7 @@ pub(super) fn write(json: &mut Vec<u8>, ms: i64) {
 }
 
 /// Year, month and day in the Gregorian calendar, of a day counted from 1970-01-01.
-fn date(days: i64) -> (i64, i64, i64) {
+pub(crate) fn date(days: i64) -> (i64, i64, i64) {
     /// Days from the first of March of the year 0 to 1970-01-01.
     const EPOCH: i64 = 719_468;
     /// Of 400 years: after so many days the calendar repeats itself.
