@@ -158,6 +158,7 @@ impl Client {
     }
 
     /// A text message of the session.
+    #[inline]
     pub(crate) fn handle_text<'a>(&'a mut self, limits: &Limits, text: &'a mut [u8]) -> Output<'a> {
         if self.ended {
             return Output::Nothing;
@@ -172,6 +173,12 @@ impl Client {
             let payload = text.get_mut(event.payload..).unwrap_or_default();
             return deliver(socket, Some(event.name), event.id, payload, &[]);
         }
+        self.handle_any_text(limits, text)
+    }
+
+    /// The same of whatever is no plain event. Apart, so that it does not weigh on those.
+    #[inline(never)]
+    fn handle_any_text<'a>(&'a mut self, limits: &Limits, text: &'a mut [u8]) -> Output<'a> {
         match socket::decode(text, &limits.packet) {
             Ok(packet) => self.handle_packet(limits, packet, &[]),
             Err(error) => self.violate(Violation::Packet(error)),

@@ -56,10 +56,11 @@ pub(crate) struct Marked {
 }
 
 enum Message {
-    /// A span of the arena.
+    /// A span of the arena, and how often something was told in it.
     Small {
         start: usize,
         len: usize,
+        count: u64,
     },
     Shared(Bytes),
 }
@@ -138,6 +139,7 @@ impl Turn {
         self.add(Message::Small {
             start,
             len: self.arena.len() - start,
+            count: 1,
         })
     }
 
@@ -164,12 +166,17 @@ impl Turn {
         write(&mut self.arena);
         let added = self.arena.len() - start;
         if self.told == connection
-            && let Some(Message::Small { len, .. }) = self.messages.last_mut()
+            && let Some(Message::Small { len, count, .. }) = self.messages.last_mut()
         {
             *len += added;
+            *count += 1;
             return;
         }
-        let message = self.add(Message::Small { start, len: added });
+        let message = self.add(Message::Small {
+            start,
+            len: added,
+            count: 1,
+        });
         self.mark(connection, message);
         self.told = connection;
     }
@@ -273,18 +280,34 @@ impl Turn {
         self.pieces_from(marked.first)
     }
 
+    /// Of each piece for a connection just taken: in how many messages it was told, and its length.
+    pub(crate) fn counted(&self, marked: Marked) -> impl Iterator<Item = (u64, usize)> {
+        self.messages_from(marked.first).filter_map(|id| {
+            Some(match self.messages.get(id.0 as usize)? {
+                Message::Small { len, count, .. } => (*count, *len),
+                Message::Shared(bytes) => (1, bytes.len()),
+            })
+        })
+    }
+
     fn pieces_from(&self, first: u32) -> impl Iterator<Item = Piece<'_>> {
+        self.messages_from(first).filter_map(|id| self.piece(id))
+    }
+
+    fn messages_from(&self, first: u32) -> impl Iterator<Item = MessageId> {
         let mut next = first;
         std::iter::from_fn(move || {
             let mark = self.marks.get(next as usize)?;
             next = mark.next;
-            self.piece(mark.message)
+            Some(mark.message)
         })
     }
 
     fn piece(&self, message: MessageId) -> Option<Piece<'_>> {
         match self.messages.get(message.0 as usize)? {
-            Message::Small { start, len } => self.arena.get(*start..start + len).map(Piece::Small),
+            Message::Small { start, len, .. } => {
+                self.arena.get(*start..start + len).map(Piece::Small)
+            }
             Message::Shared(bytes) => Some(Piece::Shared(bytes)),
         }
     }

@@ -6,7 +6,6 @@ use super::Shard;
 use super::application::Application;
 use super::connection::{Connection, End};
 use crate::reactor::{ConnKey, Reactor, SendBuffer};
-use crate::room::turn::Piece;
 
 /// What a turn says to sessions.
 #[derive(Default)]
@@ -16,14 +15,14 @@ struct Out {
 }
 
 impl Out {
-    fn add<'a>(&mut self, to: &Connection, pieces: impl Iterator<Item = Piece<'a>>) {
+    fn add(&mut self, to: &Connection, pieces: impl Iterator<Item = (u64, usize)>) {
         if !to.is_engine() {
             return;
         }
         // A heartbeat, a head of two bytes with a digit behind it, is no packet that anybody wants counted.
-        for piece in pieces.filter(|piece| piece.bytes().len() > 3) {
-            self.packets += 1;
-            self.bytes += piece.bytes().len() as u64;
+        for (packets, bytes) in pieces.filter(|(_, bytes)| *bytes > 3) {
+            self.packets += packets;
+            self.bytes += bytes as u64;
         }
     }
 }
@@ -119,7 +118,7 @@ impl<R: Reactor, A: Application> Shard<R, A> {
                 if !connection.may_say() {
                     continue;
                 }
-                out.add(connection, turn.pieces(marked));
+                out.add(connection, turn.counted(marked));
                 let idle = connection.descriptor.filter(|_| !connection.send_submitted);
                 let Some(descriptor) = idle else {
                     if connection.unsent() >= settings.outbound_hard {

@@ -16,10 +16,13 @@ use super::json::{
 };
 
 mod plain;
+mod reserved;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use plain::find_plain;
+pub(crate) use reserved::is_reserved;
+use reserved::is_reserved_name;
 
 /// The namespace that a packet without one belongs to. It is never written.
 pub(crate) const MAIN_NAMESPACE: &str = "/";
@@ -30,21 +33,6 @@ pub(crate) const NAMESPACE_BYTES_MAX: usize = 4096;
 
 /// The highest ack id: ids are JavaScript numbers, and beyond this they are not exact.
 pub(crate) const ACK_ID_MAX: u64 = (1 << 53) - 1;
-
-/// Is this a name that no event may have?
-pub(crate) fn is_reserved(event: &str) -> bool {
-    RESERVED_EVENTS.contains(&event)
-}
-
-/// Event names that the libraries use for their own purposes. No client emits them.
-const RESERVED_EVENTS: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
 
 /// Packet types (Socket.IO protocol, "Packet format").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -401,17 +389,6 @@ fn checked_name(name: Quoted<'_>, quotes: usize, behind: usize) -> Result<NameAt
     })
 }
 
-/// As [`is_reserved`], of a name as written.
-fn is_reserved_name(name: &Quoted<'_>) -> bool {
-    if name.escaped {
-        return RESERVED_EVENTS.iter().any(|reserved| name.is(reserved));
-    }
-    // Nearly always settled by the length.
-    RESERVED_EVENTS
-        .iter()
-        .any(|reserved| reserved.as_bytes() == name.raw)
-}
-
 /// Checks that `payload`, well formed JSON, begins as an event does, and says where its name is.
 pub(crate) fn find_name(payload: &[u8]) -> Result<NameAt, PacketError> {
     let mut reader = Reader::new(payload, json::MAX_DEPTH);
@@ -512,7 +489,10 @@ pub(crate) struct EventParts<'a> {
 #[inline]
 pub(crate) fn split_named(payload: &mut [u8], name: NameAt) -> Result<EventParts<'_>, PacketError> {
     let (mut start, mut end) = (name.start, name.end);
-    let next = trimmed(payload, name.behind).start;
+    let next = match payload.get(name.behind) {
+        Some(b',') => name.behind,
+        _ => trimmed(payload, name.behind).start,
+    };
     let args_start = match payload.get(next) {
         Some(b',') => next,
         Some(b']') => {

@@ -67,6 +67,11 @@ fn what_a_connection_is_told_in_a_row_is_one_message() {
     turn.tell(1, &[b"a", b"b"]);
     turn.tell(1, &[b"c"]);
     assert_eq!((turn.messages.len(), turn.marks.len()), (1, 1));
+    let one = Marked {
+        connection: 1,
+        first: 0,
+    };
+    assert_eq!(turn.counted(one).collect::<Vec<_>>(), [(2, 3)]);
     turn.tell(2, &[b"d"]);
     turn.tell(1, &[b"e"]);
     let all = turn.say(b"f");

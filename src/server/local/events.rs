@@ -67,10 +67,15 @@ impl Local {
 fn dispatch(socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) -> Outcome {
     let context = EventContext::new(socket, name, args, ack);
     if socket.is_inspected() {
-        inspect(&context)
-    } else {
-        handle(&context)
+        return inspect(&context);
     }
+    if let Some([handler]) = socket.table().events.get(name).map(Vec::as_slice)
+        && !socket.has_own_handlers()
+    {
+        // What most events come to. A panic is caught by the caller, who has nothing else to go on with.
+        return handler(&context);
+    }
+    handle(&context)
 }
 
 /// Calls the handlers of one event: the namespace's, then the socket's own, or the namespace's fallback if there is neither.
@@ -79,9 +84,6 @@ fn handle(context: &EventContext<'_>) -> Outcome {
     let table = socket.table();
     let shared = table.events.get(name).map_or(&[][..], |handlers| handlers);
     let own = socket.own_handlers(name);
-    if let ([handler], true) = (shared, own.is_empty()) {
-        return caught(|| handler(context));
-    }
     if shared.is_empty() && own.is_empty() {
         return all(table
             .fallback

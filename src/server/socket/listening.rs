@@ -386,6 +386,14 @@ impl Socket {
         })
     }
 
+    /// Whether it has handlers of its own for any event.
+    #[inline]
+    pub(crate) fn has_own_handlers(&self) -> bool {
+        let own = self.0.own.borrow();
+        own.as_ref()
+            .is_some_and(|own| !own.listening.events.is_empty())
+    }
+
     /// The handlers of this socket for an event; those for once are taken out.
     pub(crate) fn own_handlers(&self, event: &str) -> Handlers {
         let mut own = self.0.own.borrow_mut();

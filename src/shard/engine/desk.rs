@@ -156,6 +156,7 @@ impl<A: Application> Desk<'_, A> {
         Step::Continue
     }
 
+    #[inline]
     fn act(&mut self, output: client::Output<'_>) -> Step {
         let cx = self.cx;
         match output {

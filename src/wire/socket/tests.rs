@@ -3,6 +3,7 @@ use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use super::PacketType::{Ack, BinaryAck, BinaryEvent, Connect, ConnectError, Disconnect, Event};
+use super::reserved::RESERVED_EVENTS;
 use super::*;
 use crate::wire::json::tests::{Random, for_each_seed};
 
