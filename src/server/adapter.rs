@@ -106,9 +106,9 @@ impl std::error::Error for AdapterError {
 ///     rooms: vec!["abc".into()],
 ///     data: "null".into(),
 /// };
-/// # let _ = session;
+/// assert!(!format!("{session:?}").contains("def"), "the secret is not printed");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredSession {
     /// The namespace that it was in.
     pub namespace: String,
@@ -120,6 +120,17 @@ pub struct StoredSession {
     pub rooms: Vec<String>,
     /// The socket's data: JSON.
     pub data: String,
+}
+
+/// Without the secret.
+impl fmt::Debug for StoredSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSession")
+            .field("namespace", &self.namespace)
+            .field("id", &self.id)
+            .field("rooms", &self.rooms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A session that goes on, with what its client has missed, in order.
@@ -262,13 +273,14 @@ pub trait Adapter: Send + Sync + 'static {
     }
 
     /// Keeps a session, so that its client can continue it on any server. `false`: this adapter keeps none, and the server does it
-    /// for itself. Default: false.
+    /// for itself. Default: false. Up to now no server asks: each keeps its sessions itself ([`Builder::recovery`](crate::Builder::recovery)).
     fn persist_session(&self, session: StoredSession) -> bool {
         let _ = session;
         false
     }
 
-    /// Takes a kept session out, which works once, with what its client has missed since `offset`. Default: there is none.
+    /// Takes a kept session out, which works once, with what its client has missed since `offset`. Default: there is none. As
+    /// [`persist_session`](Adapter::persist_session), it is not asked up to now.
     fn restore_session(
         &self,
         secret: &str,

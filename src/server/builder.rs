@@ -463,9 +463,9 @@ impl Builder {
 
     /// How the server is joined with others.
     fn take_cluster(&mut self) -> Result<Cluster> {
-        let adapter = self.adapter.take();
-        let adapter = adapter.unwrap_or_else(|| Arc::new(InMemory));
+        let adapter = (self.adapter.take()).unwrap_or_else(|| Arc::new(InMemory));
         if adapter.is_cluster() && adapter.wants_rooms() {
+            Recovery::forbid(self.recovery.as_ref())?;
             self.root.tell_rooms_to_cluster();
             let all = self.namespaces.iter_mut();
             all.for_each(|(_, namespace)| namespace.tell_rooms_to_cluster());

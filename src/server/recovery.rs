@@ -88,6 +88,10 @@ impl Builder {
     /// Clients whose connection was lost, and that come back in time, get back their session, with what they missed
     /// (`connectionStateRecovery` in Node); see [`Recovery`]. Without it nothing is kept for them.
     ///
+    /// In a cluster a client finds its session on the server that it had it on, and what other servers said meanwhile is part of that. With an
+    /// adapter that listens to each room by itself ([`Adapter::wants_rooms`](crate::adapter::Adapter::wants_rooms)) that could not be promised, and the
+    /// server does not start.
+    ///
     /// ```
     /// use ringhall::{Recovery, Server};
     /// let builder = Server::builder().recovery(Recovery::default());
@@ -100,6 +104,15 @@ impl Builder {
 }
 
 impl Recovery {
+    /// With an adapter that listens to each room by itself: it stops listening with the last member, who may be away and miss what is said.
+    ///
+    /// # Errors
+    /// It is asked for.
+    pub(crate) fn forbid(recovery: Option<&Recovery>) -> Result<()> {
+        let problem = "has gaps with an adapter that listens to each room by itself (`Adapter::wants_rooms`): take one that listens to all";
+        recovery.map_or(Ok(()), |_| Err(Error::setting("recovery", problem)))
+    }
+
     /// What a server runs on that was described so.
     pub(super) fn begin(wanted: Option<&Self>, config: &Config) -> Result<Option<Recovering>> {
         let start = |recovery: &Recovery| recovery.start(config.cores, config.max_unsent_cut);
@@ -290,6 +303,27 @@ mod tests {
             let text = start(recovery).map(|_| ()).unwrap_err().to_string();
             assert!(text.contains(name), "{text}");
         }
+    }
+
+    #[test]
+    fn an_adapter_that_listens_to_single_rooms_is_refused() {
+        use crate::adapter::{Adapter, Options, Packet};
+        struct Single;
+        impl Adapter for Single {
+            fn wants_rooms(&self) -> bool {
+                true
+            }
+
+            fn broadcast(&self, _: &str, _: Packet, _: Options) {}
+        }
+        let builder = || {
+            crate::Server::builder()
+                .listen("127.0.0.1:0")
+                .adapter(Single)
+        };
+        assert!(builder().check().is_ok());
+        let error = builder().recovery(Recovery::default()).check().unwrap_err();
+        assert!(error.to_string().contains("wants_rooms"), "{error}");
     }
 
     #[test]
