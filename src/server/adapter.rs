@@ -51,6 +51,14 @@ pub(crate) use host::{Here, Reply};
 use super::Payload;
 
 /// What an adapter says later. It may be awaited anywhere; what is asked for is begun when the method is called, not when this is awaited.
+///
+/// ```
+/// use ringhall::adapter::AdapterFuture;
+/// fn three() -> AdapterFuture<usize> {
+///     Box::pin(async { 3 })
+/// }
+/// # let _ = three;
+/// ```
 pub type AdapterFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Why an adapter could not do what it was asked for.
@@ -64,6 +72,12 @@ pub struct AdapterError(Box<dyn std::error::Error + Send + Sync>);
 
 impl AdapterError {
     /// From another error, or from a text.
+    ///
+    /// ```
+    /// use ringhall::adapter::AdapterError;
+    /// let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    /// assert_eq!(AdapterError::new(gone).to_string(), "connection reset");
+    /// ```
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         AdapterError(error.into())
     }

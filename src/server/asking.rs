@@ -172,6 +172,14 @@ impl<T> Default for Answers<T> {
 
 impl<T> BroadcastAcks<T> {
     /// How many sockets have been asked, as far as their cores have told up to now.
+    ///
+    /// ```
+    /// # async fn f(server: ringhall::Server) {
+    /// let mut answers = server.to("jury").emit_with_ack::<u32>("vote", "pie");
+    /// let first = answers.next().await;
+    /// println!("{first:?} is the first of {} votes", answers.asked());
+    /// # }
+    /// ```
     pub fn asked(&self) -> usize {
         self.asked
     }

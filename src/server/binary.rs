@@ -237,6 +237,12 @@ impl Payload {
 
     /// The arguments, as the text of a JSON array. A binary value is an object `{"_placeholder":true,"num":k}` that stands
     /// for number `k` of [`attachments`](Self::attachments).
+    ///
+    /// ```
+    /// use ringhall::{Binary, Payload};
+    /// let payload = Payload::encode(&("image", Binary::from(vec![1, 2]))).unwrap();
+    /// assert_eq!(payload.json(), r#"["image",{"_placeholder":true,"num":0}]"#);
+    /// ```
     pub fn json(&self) -> &str {
         std::str::from_utf8(&self.json).unwrap_or_default()
     }

@@ -38,6 +38,13 @@ pub fn concurrent<M, F: EventHandler<M>>(handler: F) -> Concurrent<F> {
 }
 
 /// A handler for whose end the next event does not wait; see [`concurrent`].
+///
+/// ```
+/// use ringhall::{Data, Server, concurrent};
+/// let search = concurrent(async |Data(words): Data<String>| words.len()).at_most(4);
+/// let builder = Server::builder().on("search", search);
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use = "it is a handler, and has to be registered"]
 pub struct Concurrent<F> {

@@ -65,6 +65,13 @@ impl EngineRoute {
     }
 
     /// Runs for each message, in order. Replaces an earlier handler.
+    ///
+    /// ```
+    /// use ringhall::{EngineRoute, EngineSocket, Message};
+    /// let echo = EngineRoute::new()
+    ///     .on_message(|socket: &EngineSocket, message: Message<'_>| socket.send(message));
+    /// # let _ = echo;
+    /// ```
     pub fn on_message(
         mut self,
         handler: impl Fn(&EngineSocket, Message<'_>) + Send + Sync + 'static,
@@ -128,11 +135,23 @@ impl EngineSocket {
     }
 
     /// The id of this socket: 20 characters, unique. It is not the session's own name (`sid`), which is a secret.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::EngineSocket) {
+    /// assert_eq!(socket.id().len(), 20);
+    /// # }
+    /// ```
     pub fn id(&self) -> &SocketId {
         &self.id
     }
 
     /// A handle of the server.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::EngineSocket) {
+    /// socket.server().emit("news", "from Engine.IO to Socket.IO");
+    /// # }
+    /// ```
     pub fn server(&self) -> Server {
         self.local.server()
     }

@@ -15,6 +15,12 @@ macro_rules! for_everyone {
     ($handle:ident, $param:literal) => {
         impl $handle {
             /// Whether what is emitted may be compressed; see [`Broadcast::compress`].
+            ///
+            /// ```
+            #[doc = $param]
+            /// server.compress(false).emit("noise", "that no compression makes shorter");
+            /// # }
+            /// ```
             pub fn compress(&self, compress: bool) -> Broadcast<'_> {
                 self.everyone().compress(compress)
             }

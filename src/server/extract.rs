@@ -3,26 +3,26 @@
 #![forbid(unsafe_code)]
 
 use std::any::type_name;
-use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::arguments::{self, Args, DecodeError};
+use super::arguments::DecodeError;
 use super::binary::Payload;
 use super::reply::Ack;
 use super::socket::Socket;
 use super::state::StateMap;
 use super::{DisconnectReason, Server};
 
+mod context;
 mod request;
 #[cfg(test)]
 mod tests;
 
+pub use context::{ConnectContext, DisconnectContext, EventContext};
 pub use request::Headers;
 
 /// A type that can be a parameter of an event handler.
@@ -118,135 +118,19 @@ pub trait FromDisconnect: Sized {
     fn from_disconnect(context: &DisconnectContext<'_>) -> Result<Self, ExtractError>;
 }
 
-/// One event on its way to its handlers.
-pub struct EventContext<'a> {
-    socket: &'a Socket,
-    event: &'a str,
-    args: Args<'a>,
-    ack_id: Cell<Option<u64>>,
-}
-
-impl<'a> EventContext<'a> {
-    pub(crate) fn new(
-        socket: &'a Socket,
-        event: &'a str,
-        args: Args<'a>,
-        ack_id: Option<u64>,
-    ) -> Self {
-        Self {
-            socket,
-            event,
-            args,
-            ack_id: Cell::new(ack_id),
-        }
-    }
-
-    /// The socket that received the event.
-    pub fn socket(&self) -> &'a Socket {
-        self.socket
-    }
-
-    /// The name of the event.
-    pub fn event(&self) -> &'a str {
-        self.event
-    }
-
-    /// The arguments as they came: the text of a JSON array, without the event's name.
-    pub fn json(&self) -> &'a [u8] {
-        self.args.json
-    }
-
-    /// The binary values that came with the event.
-    pub fn attachments(&self) -> &'a [Bytes] {
-        self.args.attachments
-    }
-
-    /// Reads the arguments: a tuple is the list of arguments, any other type the first.
-    ///
-    /// # Errors
-    ///
-    /// If the arguments are not of this type.
-    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        arguments::decode(&self.args)
-    }
-
-    /// Takes the right to answer the client. An event is answered at most once: later calls, and the value that the handler
-    /// returns, get an [`Ack`] that does nothing.
-    pub fn take_ack(&self) -> Ack {
-        Ack::new(self.ack_id.take().map(|id| (self.socket.clone(), id)))
-    }
-
-    /// The value of type `T` that was registered with `.state(value)`.
-    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.socket.states().find()
-    }
-
-    /// The id of the event, if an answer is expected, and nobody has taken the right to it. It is taken now.
-    pub(super) fn take_ack_id(&self) -> Option<u64> {
-        self.ack_id.take()
-    }
-
-    pub(super) fn args(&self) -> &Args<'a> {
-        &self.args
-    }
-}
-
-/// A client joining a namespace.
-pub struct ConnectContext<'a> {
-    socket: &'a Socket,
-    auth: Option<&'a [u8]>,
-}
-
-impl<'a> ConnectContext<'a> {
-    /// `auth` is the payload of the CONNECT packet: the text of a JSON object, already known to be well formed.
-    pub(crate) fn new(socket: &'a Socket, auth: Option<&'a [u8]>) -> Self {
-        Self { socket, auth }
-    }
-
-    /// The new socket.
-    pub fn socket(&self) -> &'a Socket {
-        self.socket
-    }
-
-    /// What the client sent as `auth`: the text of a JSON object, or `None`.
-    pub fn auth_json(&self) -> Option<&'a [u8]> {
-        self.auth
-    }
-
-    /// The value of type `T` that was registered with `.state(value)`.
-    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.socket.states().find()
-    }
-}
-
-/// A client having left a namespace.
-pub struct DisconnectContext<'a> {
-    socket: &'a Socket,
-    reason: DisconnectReason,
-}
-
-impl<'a> DisconnectContext<'a> {
-    pub(crate) fn new(socket: &'a Socket, reason: DisconnectReason) -> Self {
-        Self { socket, reason }
-    }
-
-    /// The socket, which is not connected any more.
-    pub fn socket(&self) -> &'a Socket {
-        self.socket
-    }
-
-    /// Why it left.
-    pub fn reason(&self) -> DisconnectReason {
-        self.reason
-    }
-
-    /// The value of type `T` that was registered with `.state(value)`.
-    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.socket.states().find()
-    }
-}
-
 /// Why a handler's parameter could not be had. The handler has not run.
+///
+/// ```
+/// use ringhall::{EventContext, ExtractError, FromEvent};
+///
+/// fn or_zero(context: &EventContext<'_>) -> Result<u32, ExtractError> {
+///     match context.decode() {
+///         Err(error) if context.json() != b"[]" => Err(ExtractError::Decode(error)),
+///         number => Ok(number.unwrap_or(0)),
+///     }
+/// }
+/// # let _ = or_zero;
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ExtractError {

@@ -43,12 +43,28 @@ type Address = Arc<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
 /// Puts a running server in front of the services of an application; from [`Server::layer`].
 ///
 /// What the server has a path for (Socket.IO, Engine.IO, WebSocket routes, pages) is answered by it, all else by the service below.
+///
+/// ```
+/// # fn f(server: &ringhall::Server) {
+/// let layer: ringhall::Layer = server.layer();
+/// let app: axum::Router = axum::Router::new().layer(layer);
+/// # let _ = app;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Layer {
     desk: Arc<Desk>,
 }
 
 /// A running server as a tower service; from [`Server::service`], or from [`Server::layer`] with the service `S` below it.
+///
+/// ```
+/// # fn f(server: &ringhall::Server) {
+/// let service: ringhall::Service = server.service();
+/// let app: axum::Router = axum::Router::new().fallback_service(service);
+/// # let _ = app;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Service<S = Nowhere> {
     desk: Arc<Desk>,
@@ -56,6 +72,15 @@ pub struct Service<S = Nowhere> {
 }
 
 /// The end of the way: answers 404. What is below [`Server::service`].
+///
+/// ```
+/// use tower::Layer as _;
+/// # fn f(server: &ringhall::Server) {
+/// // What `server.service()` is:
+/// let service: ringhall::Service = server.layer().layer(ringhall::Nowhere);
+/// # let _ = service;
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nowhere;
 
@@ -206,6 +231,16 @@ impl<Q> tower_service::Service<Request<Q>> for Nowhere {
 type Own = Pin<Box<dyn Future<Output = Response<ServiceBody>> + Send>>;
 
 /// The answer of a [`Service`], when it is there.
+///
+/// ```
+/// use ringhall::{Nowhere, Service, ServiceFuture};
+/// use tower::Service as _;
+/// # type Answer = <Nowhere as tower::Service<http::Request<axum::body::Body>>>::Future;
+/// fn ask(service: &mut Service, request: http::Request<axum::body::Body>) -> ServiceFuture<Answer> {
+///     service.call(request)
+/// }
+/// # let _ = ask;
+/// ```
 #[must_use = "nothing is answered unless it is polled"]
 pub struct ServiceFuture<F>(Either<Pin<Box<F>>, Own>);
 
@@ -236,6 +271,14 @@ impl<F> std::fmt::Debug for ServiceFuture<F> {
 }
 
 /// The body of an answer of Ringhall's.
+///
+/// ```
+/// use http_body::Body as _;
+/// fn is_empty(body: &ringhall::ServiceBody) -> bool {
+///     body.is_end_stream()
+/// }
+/// # let _ = is_empty;
+/// ```
 #[derive(Debug)]
 pub struct ServiceBody(Option<Result<Bytes, Cut>>);
 

@@ -76,6 +76,16 @@ pub struct EventError {
 }
 
 /// Where an [`EventError`] comes from.
+///
+/// ```
+/// use ringhall::{EventError, EventErrorKind, Server, Socket};
+/// let server = Server::builder().on_error(|socket: &Socket, error: &EventError| {
+///     if error.kind() == EventErrorKind::Protocol {
+///         println!("{} does not speak Socket.IO: {error}", socket.id());
+///     }
+/// });
+/// # let _ = server;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventErrorKind {
@@ -99,11 +109,24 @@ impl EventError {
     }
 
     /// The name of the event; `connect` or `disconnect` for a handler of those. Empty if the client broke the protocol.
+    ///
+    /// ```
+    /// # fn f(error: &ringhall::EventError) {
+    /// println!("{:?} went wrong: {error}", error.event());
+    /// # }
+    /// ```
     pub fn event(&self) -> &str {
         &self.event
     }
 
     /// Where the error comes from.
+    ///
+    /// ```
+    /// # fn f(error: &ringhall::EventError) {
+    /// let is_ours = error.kind() == ringhall::EventErrorKind::Failed;
+    /// # let _ = is_ours;
+    /// # }
+    /// ```
     pub fn kind(&self) -> EventErrorKind {
         self.kind
     }

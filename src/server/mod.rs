@@ -140,6 +140,17 @@ pub struct Server {
 
 impl Server {
     /// Begins to build a server.
+    ///
+    /// ```
+    /// # fn main() -> ringhall::Result<()> {
+    /// let server = ringhall::Server::builder()
+    ///     .listen("127.0.0.1:0")
+    ///     .on("echo", |text: ringhall::Payload| text)
+    ///     .start()?;
+    /// # server.shutdown();
+    /// # server.wait()
+    /// # }
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -192,6 +203,15 @@ impl Server {
     }
 
     /// The number of cores that serve.
+    ///
+    /// ```
+    /// # fn main() -> ringhall::Result<()> {
+    /// let server = ringhall::Server::builder().listen("127.0.0.1:0").cores(1).start()?;
+    /// assert_eq!(server.cores(), 1);
+    /// # server.shutdown();
+    /// # server.wait()
+    /// # }
+    /// ```
     pub fn cores(&self) -> usize {
         self.shared.addresses().len()
     }
@@ -232,6 +252,12 @@ impl Server {
     }
 
     /// The same as [`to`](Server::to).
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.in_("lobby").emit("news", "to the lobby");
+    /// # }
+    /// ```
     pub fn in_<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
         self.everyone().to(room)
     }
@@ -259,6 +285,12 @@ impl Server {
     }
 
     /// Everybody in the main namespace on this server process.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.local().emit("news", "this process restarts at noon");
+    /// # }
+    /// ```
     pub fn local(&self) -> Broadcast<'_> {
         self.everyone().local()
     }
@@ -378,6 +410,12 @@ pub struct NamespaceHandle {
 
 impl NamespaceHandle {
     /// The name, such as `/chat`.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// assert_eq!(server.of("chat").name(), "/chat");
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -395,21 +433,45 @@ impl NamespaceHandle {
     }
 
     /// Emits an event to everybody in the namespace.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// server.of("/chat").emit("news", "to everybody in the chat");
+    /// # }
+    /// ```
     pub fn emit(&self, event: &str, args: impl serde::Serialize) {
         self.everyone().emit(event, args);
     }
 
     /// The members of a room.
+    ///
+    /// ```
+    /// # fn f(chat: &ringhall::NamespaceHandle) {
+    /// chat.to("lobby").emit("news", "to the lobby of the chat");
+    /// # }
+    /// ```
     pub fn to<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
         self.everyone().to(room)
     }
 
     /// The same as [`to`](NamespaceHandle::to).
+    ///
+    /// ```
+    /// # fn f(chat: &ringhall::NamespaceHandle) {
+    /// chat.in_("lobby").emit("news", "to the lobby of the chat");
+    /// # }
+    /// ```
     pub fn in_<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
         self.everyone().to(room)
     }
 
     /// Everybody in the namespace but the members of a room.
+    ///
+    /// ```
+    /// # fn f(chat: &ringhall::NamespaceHandle) {
+    /// chat.except("muted").emit("news", "to all in the chat but the muted");
+    /// # }
+    /// ```
     pub fn except<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
         self.everyone().except(room)
     }

@@ -295,16 +295,36 @@ impl RemoteSocket {
     }
 
     /// The socket's id, which is the name of a room with that one member.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server, socket: &ringhall::RemoteSocket) {
+    /// server.to(socket.id()).emit("hello", "to this one");
+    /// # }
+    /// ```
     pub fn id(&self) -> &str {
         &self.view.id
     }
 
     /// The name of its namespace.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::RemoteSocket) {
+    /// let is_in_chat = socket.namespace() == "/chat";
+    /// # let _ = is_in_chat;
+    /// # }
+    /// ```
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
     /// Its rooms, the room of its own id among them.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::RemoteSocket) {
+    /// let joined = socket.rooms().iter().filter(|room| *room != socket.id());
+    /// println!("{} in {} rooms", socket.id(), joined.count());
+    /// # }
+    /// ```
     pub fn rooms(&self) -> &[String] {
         &self.view.rooms
     }
@@ -362,6 +382,12 @@ impl RemoteSocket {
     ///
     /// # Errors
     /// The event name is reserved by Socket.IO, or the arguments cannot be written as JSON.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::RemoteSocket) {
+    /// assert!(socket.try_emit("connect", ()).is_err()); // a reserved name
+    /// # }
+    /// ```
     pub fn try_emit(&self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
         self.it().try_emit(event, args)
     }
@@ -400,16 +426,34 @@ impl RemoteSocket {
     }
 
     /// Makes it join rooms.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::RemoteSocket) {
+    /// socket.join(["lobby", "game 7"]);
+    /// # }
+    /// ```
     pub fn join(&self, rooms: impl IntoRooms) {
         self.it().sockets_join(rooms);
     }
 
     /// Makes it leave rooms.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::RemoteSocket) {
+    /// socket.leave("game 7");
+    /// # }
+    /// ```
     pub fn leave(&self, rooms: impl IntoRooms) {
         self.it().sockets_leave(rooms);
     }
 
     /// Disconnects it from the namespace; with `close`, its client from all namespaces, and its connection is closed.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::RemoteSocket) {
+    /// socket.disconnect(true);
+    /// # }
+    /// ```
     pub fn disconnect(&self, close: bool) {
         self.it().disconnect_sockets(close);
     }
@@ -435,6 +479,15 @@ impl fmt::Debug for RemoteSocket {
 }
 
 /// A [`RemoteSocket`] with a limit on how long an acknowledgement may take; see [`RemoteSocket::timeout`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # async fn f(socket: ringhall::RemoteSocket) {
+/// let patient = socket.timeout(Duration::from_secs(60));
+/// let answer = patient.emit_with_ack::<bool>("still there?", ()).await;
+/// # let _ = answer;
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RemoteWithTimeout<'a> {
     socket: &'a RemoteSocket,

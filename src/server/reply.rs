@@ -43,6 +43,16 @@ impl Ack {
     }
 
     /// Whether the client waits for an answer.
+    ///
+    /// ```
+    /// use ringhall::{Ack, Server};
+    /// let builder = Server::builder().on("report", |ack: Ack| {
+    ///     if ack.is_expected() {
+    ///         ack.send("a long report, made for those who want it");
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
     pub fn is_expected(&self) -> bool {
         self.to.is_some()
     }
@@ -51,6 +61,15 @@ impl Ack {
     /// value one argument.
     ///
     /// If `answer` cannot be encoded, nothing is sent, and the error is logged and counted; [`try_send`](Self::try_send) tells.
+    ///
+    /// ```
+    /// use ringhall::{Ack, Server, testing};
+    /// let builder = Server::builder().on("split", |ack: Ack| ack.send(("a", 1)));
+    /// testing::run(builder, async |test| {
+    ///     let answer: (String, u8) = test.connect().await.emit_with_ack("split", ()).await;
+    ///     assert_eq!(answer, ("a".to_owned(), 1));
+    /// });
+    /// ```
     pub fn send<T: Serialize>(self, answer: T) {
         if let Some((socket, id)) = self.to {
             match Arguments::of(&answer) {
@@ -71,6 +90,14 @@ impl Ack {
     /// # Errors
     ///
     /// If `answer` cannot be written as JSON. Nothing was sent then.
+    ///
+    /// ```
+    /// # fn f(ack: ringhall::Ack, report: impl serde::Serialize) {
+    /// if let Err(error) = ack.try_send(report) {
+    ///     eprintln!("the client gets no report: {error}");
+    /// }
+    /// # }
+    /// ```
     pub fn try_send<T: Serialize>(self, answer: T) -> Result<(), EncodeError> {
         if let Some((socket, id)) = self.to {
             let Arguments { json, attachments } = Arguments::of(&answer)?;
@@ -80,6 +107,15 @@ impl Ack {
     }
 
     /// Answers with arguments that are encoded already, such as those of another event.
+    ///
+    /// ```
+    /// use ringhall::{Ack, Payload, Server, testing};
+    /// let builder = Server::builder().on("echo", |ack: Ack, args: Payload| ack.send_raw(&args));
+    /// testing::run(builder, async |test| {
+    ///     let answer: (u8, u8) = test.connect().await.emit_with_ack("echo", (1, 2)).await;
+    ///     assert_eq!(answer, (1, 2));
+    /// });
+    /// ```
     pub fn send_raw(self, payload: &Payload) {
         if let Some((socket, id)) = self.to {
             socket.acknowledge(id, payload.list(), payload.attachments());
@@ -152,6 +188,12 @@ pub struct HandlerError(String);
 
 impl HandlerError {
     /// An error with this reason.
+    ///
+    /// ```
+    /// use ringhall::{HandlerError, Server};
+    /// let builder = Server::builder().on("fail", || Err::<(), _>(HandlerError::new("not yet")));
+    /// # let _ = builder;
+    /// ```
     pub fn new(reason: impl fmt::Display) -> Self {
         Self(reason.to_string())
     }

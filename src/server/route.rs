@@ -105,18 +105,39 @@ impl WebSocketRoute {
     }
 
     /// Runs when a WebSocket has opened, before any of its messages. Replaces an earlier handler.
+    ///
+    /// ```
+    /// use ringhall::{Handshake, WebSocket, WebSocketRoute};
+    /// let route = WebSocketRoute::new()
+    ///     .on_open(|socket: &WebSocket, _: &Handshake| socket.send("welcome"));
+    /// # let _ = route;
+    /// ```
     pub fn on_open<M>(mut self, handler: impl OpenHandler<M>) -> Self {
         self.open = Some(handler.into_boxed());
         self
     }
 
     /// Runs for each message. Replaces an earlier handler.
+    ///
+    /// ```
+    /// use ringhall::{Message, WebSocket, WebSocketRoute};
+    /// let echo = WebSocketRoute::new()
+    ///     .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
+    /// # let _ = echo;
+    /// ```
     pub fn on_message<M>(mut self, handler: impl MessageHandler<M>) -> Self {
         self.message = Some(handler.into_boxed());
         self
     }
 
     /// Runs when the WebSocket has closed, in whatever way. Replaces an earlier handler.
+    ///
+    /// ```
+    /// use ringhall::{CloseFrame, WebSocket, WebSocketRoute};
+    /// let route = WebSocketRoute::new()
+    ///     .on_close(|socket: &WebSocket, close: CloseFrame<'_>| println!("{}: {}", socket.id(), close.reason));
+    /// # let _ = route;
+    /// ```
     pub fn on_close<M>(mut self, handler: impl CloseHandler<M>) -> Self {
         self.close = Some(handler.into_boxed());
         self

@@ -56,11 +56,23 @@ impl ServerEvent {
     }
 
     /// The event's name.
+    ///
+    /// ```
+    /// # fn f(event: ringhall::ServerEvent) {
+    /// println!("another server says {:?}", event.event());
+    /// # }
+    /// ```
     pub fn event(&self) -> &str {
         self.packet.event()
     }
 
     /// The namespace that it was emitted in.
+    ///
+    /// ```
+    /// # fn f(event: ringhall::ServerEvent) {
+    /// event.server().of(event.namespace()).everyone().local().emit("news", "from another server");
+    /// # }
+    /// ```
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -77,6 +89,12 @@ impl ServerEvent {
     }
 
     /// The arguments as they came.
+    ///
+    /// ```
+    /// # fn f(event: ringhall::ServerEvent) {
+    /// println!("{} with {}", event.event(), event.payload().json());
+    /// # }
+    /// ```
     pub fn payload(&self) -> &Payload {
         self.packet.args()
     }
@@ -98,6 +116,14 @@ impl ServerEvent {
     }
 
     /// Is an answer wanted?
+    ///
+    /// ```
+    /// # fn f(event: ringhall::ServerEvent) {
+    /// if event.wants_reply() {
+    ///     event.reply(event.server().counters().panics);
+    /// }
+    /// # }
+    /// ```
     pub fn wants_reply(&self) -> bool {
         self.reply.is_some()
     }
@@ -287,6 +313,14 @@ impl NamespaceHandle {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// ```
+    /// # fn f(server: &ringhall::Server) {
+    /// if let Err(error) = server.of("/chat").try_server_side_emit("closing", ()) {
+    ///     println!("the others were not told: {error}");
+    /// }
+    /// # }
+    /// ```
     pub fn try_server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
         emit(&self.shared, &self.name, event, &args)
     }

@@ -386,6 +386,12 @@ impl Socket {
     }
 
     /// The same as [`to`](Socket::to).
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::Socket) {
+    /// socket.in_("lobby").emit("said", "hello");
+    /// # }
+    /// ```
     pub fn in_<'a>(&'a self, room: &'a (impl AsRef<str> + ?Sized)) -> Broadcast<'a> {
         self.broadcast().to(room)
     }
@@ -778,6 +784,15 @@ impl Drop for Pending {
 }
 
 /// A [`Socket`] with a limit on how long an acknowledgement may take; see [`Socket::timeout`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # async fn f(socket: ringhall::Socket) {
+/// let patient = socket.timeout(Duration::from_secs(60));
+/// let answer = patient.emit_with_ack::<bool>("still there?", ()).await;
+/// # let _ = answer;
+/// # }
+/// ```
 pub struct WithTimeout<'a> {
     socket: &'a Socket,
     timeout: Duration,

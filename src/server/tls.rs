@@ -16,6 +16,15 @@ use crate::{Error, Result};
 /// the certificate's. Whether the certificate is expired, or anybody trusts it, is for clients to say.
 ///
 /// Copies are the same certificate, loaded once: addresses that are given copies resume each other's sessions.
+///
+/// ```
+/// use ringhall::{Server, Tls};
+/// let tls = Tls::files("/etc/ssl/example.org/fullchain.pem", "/etc/ssl/example.org/privkey.pem");
+/// let builder = Server::builder()
+///     .listen_tls("0.0.0.0:443", tls.clone())
+///     .listen_tls("[::1]:8443", tls); // the same certificate: sessions are resumed at either
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tls {
     source: Arc<Source>,

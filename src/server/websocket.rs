@@ -202,11 +202,23 @@ impl WebSocket {
     }
 
     /// The id of this WebSocket: 20 characters, unique. It is also the name of a room with this one member.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// assert_eq!(socket.id().len(), 20);
+    /// # }
+    /// ```
     pub fn id(&self) -> &SocketId {
         &self.id
     }
 
     /// A handle of the server.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.server().emit("news", "from a WebSocket to Socket.IO");
+    /// # }
+    /// ```
     pub fn server(&self) -> Server {
         self.local.server()
     }
@@ -288,12 +300,26 @@ impl WebSocket {
     ///
     /// # Errors
     /// The name is too long, or this WebSocket is in as many rooms as it may.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket, room: &str) {
+    /// if let Err(error) = socket.try_join(room) {
+    ///     socket.send(error.to_string().as_str());
+    /// }
+    /// # }
+    /// ```
     pub fn try_join(&self, room: impl AsRef<str>) -> Result<(), JoinError> {
         let joined = self.local.hall().join(self.key, room.as_ref());
         joined.map(|_| ())
     }
 
     /// Leaves a room.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.leave("lobby");
+    /// # }
+    /// ```
     pub fn leave(&self, room: impl AsRef<str>) {
         self.local.hall().leave(self.key, room.as_ref());
     }
@@ -374,21 +400,46 @@ pub struct WebSocketBroadcast<'a>(pub(crate) Broadcast<'a>);
 
 impl<'a> WebSocketBroadcast<'a> {
     /// Adds the members of a room to the receivers.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.broadcast().to("lobby").to("kitchen").send("dinner");
+    /// # }
+    /// ```
     pub fn to(self, room: &'a (impl AsRef<str> + ?Sized)) -> Self {
         Self(self.0.to(room))
     }
 
     /// Takes the members of a room out of the receivers.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.broadcast().except("muted").send("dinner");
+    /// # }
+    /// ```
     pub fn except(self, room: &'a (impl AsRef<str> + ?Sized)) -> Self {
         Self(self.0.except(room))
     }
 
     /// Receivers whose connection has something waiting behind the send in flight are left out.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.broadcast().volatile().send("3.5 4.5");
+    /// # }
+    /// ```
     pub fn volatile(self) -> Self {
         Self(self.0.volatile())
     }
 
     /// Sends the message to all receivers, encoded once.
+    ///
+    /// ```
+    /// # fn f(socket: &ringhall::WebSocket) {
+    /// socket.broadcast().send("text");
+    /// socket.broadcast().send(&[1_u8, 2, 3][..]);
+    /// # }
+    /// ```
     pub fn send<'m>(self, message: impl Into<Message<'m>>) {
         self.0.send(message.into().outgoing());
     }

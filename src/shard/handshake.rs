@@ -93,6 +93,13 @@ impl Handshake {
     }
 
     /// The path alone, as it was sent.
+    ///
+    /// ```
+    /// # fn f(handshake: &ringhall::Handshake) {
+    /// let is_socket_io = handshake.path() == "/socket.io/";
+    /// # let _ = is_socket_io;
+    /// # }
+    /// ```
     pub fn path(&self) -> &str {
         self.url().split('?').next().unwrap_or_default()
     }
@@ -151,6 +158,12 @@ impl Handshake {
 
     /// Milliseconds from the start of the server to this handshake; for the time of day see
     /// [`HandshakeDetails::issued`](crate::HandshakeDetails::issued).
+    ///
+    /// ```
+    /// # fn f(first: &ringhall::Handshake, second: &ringhall::Handshake) {
+    /// println!("{} ms later", second.issued_ms().saturating_sub(first.issued_ms()));
+    /// # }
+    /// ```
     pub fn issued_ms(&self) -> u64 {
         self.issued_ms
     }

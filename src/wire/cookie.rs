@@ -10,6 +10,13 @@ use std::fmt::{self, Display, Write as _};
 use super::http;
 
 /// When a browser sends the cookie along with requests from other sites.
+///
+/// ```
+/// use ringhall::{Cookie, SameSite};
+/// // For pages that other sites embed.
+/// let cookie = Cookie { same_site: Some(SameSite::None), secure: true, ..Cookie::default() };
+/// # let _ = cookie;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
     /// Never.
@@ -21,6 +28,12 @@ pub enum SameSite {
 }
 
 /// Which cookies a browser throws away last.
+///
+/// ```
+/// use ringhall::{Cookie, Priority};
+/// let cookie = Cookie { priority: Some(Priority::High), ..Cookie::default() };
+/// # let _ = cookie;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
     /// First.
@@ -34,6 +47,14 @@ pub enum Priority {
 /// The cookie's name and attributes; its value is the session's id.
 ///
 /// By default `io=ID; Path=/; HttpOnly; SameSite=Lax`.
+///
+/// ```
+/// use ringhall::{Config, Cookie, Server};
+/// let sticky = Cookie { name: "sticky".to_owned(), max_age_s: Some(86_400), ..Cookie::default() };
+/// assert!(sticky.http_only && !sticky.secure);
+/// let builder = Server::builder().config(Config { cookie: Some(sticky), ..Config::default() });
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
     /// A token.

@@ -14,6 +14,14 @@ use std::sync::Arc;
 use super::http;
 
 /// Which origins may read responses.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ringhall::{Cors, Origin};
+/// let ours = Origin::Predicate(Arc::new(|origin: &str| origin.ends_with(".example.org")));
+/// let cors = Cors { origin: ours, ..Cors::default() };
+/// # let _ = cors;
+/// ```
 #[derive(Clone, Default)]
 pub enum Origin {
     /// All of them, told by `*`, which browsers do not take together with [`Cors::credentials`].
@@ -42,6 +50,18 @@ impl Debug for Origin {
 }
 
 /// What is allowed across origins. The defaults are those of the package.
+///
+/// ```
+/// use ringhall::{Config, Cors, Origin, Server};
+/// let cors = Cors {
+///     origin: Origin::Fixed("https://example.org".to_owned()),
+///     credentials: true,
+///     ..Cors::default()
+/// };
+/// assert_eq!(cors.options_status, 204);
+/// let builder = Server::builder().config(Config { cors: Some(cors), ..Config::default() });
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cors {
     /// Default: any.

@@ -154,6 +154,17 @@ fn functions_are_short() {
 }
 
 #[test]
+fn the_api_is_shown_by_examples() {
+    check("examples", is_production, examples);
+    let sources: Vec<Source> = repository().into_iter().filter(is_production).collect();
+    let lines = sources.iter().flat_map(|source| source.text.lines());
+    let public: BTreeSet<&str> = lines.filter_map(public_item).collect();
+    for (name, _) in NO_EXAMPLE {
+        assert!(public.contains(name), "{name} needs no exception any more");
+    }
+}
+
+#[test]
 fn nothing_is_left_over() {
     check("leftovers", |_| true, leftovers);
 }

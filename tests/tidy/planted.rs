@@ -173,6 +173,29 @@ fn long_files_and_functions_are_caught() {
 }
 
 #[test]
+fn an_api_without_examples_is_caught() {
+    for bare in [
+        "\npub fn f() {}",
+        "/// Does it.\npub async fn f() {}",
+        "/// ```text\n/// no code\n/// ```\npub struct S;",
+        "/// ```\n/// f();\n/// ```\npub fn f() {}\n/// Does it.\n    pub const fn g() {}",
+        "/// ```\n/// s\n/// ```\npub struct S {\n    a: u8,\n}\nimpl S {\n    pub fn g() {}\n}",
+    ] {
+        assert_eq!(examples("src/server/a.rs", bare).len(), 1, "{bare}");
+    }
+    for fine in [
+        "/// ```\n/// f();\n/// ```\n#[must_use = \"a {\"]\n#[note(\n    a,\n)]\npub fn f() {}",
+        "/// ```no_run\n/// f();\n/// ```\npub fn f() {}",
+        "#[doc(hidden)]\npub enum E {}",
+        "pub(crate) fn f() {}\nfn g() {}\npub const C: u8 = 1;\npub mod m;",
+        "const S: &str = \"\npub fn f() {}\";\n#[cfg(test)]\npub fn g() {}",
+    ] {
+        assert_eq!(examples("src/server/a.rs", fine), [], "{fine}");
+    }
+    assert_eq!(examples("src/gateway/a.rs", "pub fn f() {}"), []);
+}
+
+#[test]
 fn leftovers_and_dirt_are_caught() {
     let note = format!("fn f() {{}}\n// {}{}: the rest\n", "TO", "DO");
     assert_eq!(lines(leftovers("src/a.rs", &note)), [2]);

@@ -20,6 +20,32 @@ pub(crate) const LONG_FILES: &[(&str, &str)] = &[(
     "the methods of `Socket` belong together, and a good half of the lines are their documentation",
 )];
 
+/// Public types without an example, each with the reason.
+pub(crate) const NO_EXAMPLE: &[(&str, &str)] = &[
+    ("Async", MARKER),
+    ("ByName", MARKER),
+    ("ByPattern", MARKER),
+    ("ByRequest", MARKER),
+    ("Concurrently", MARKER),
+    ("Deferred", MARKER),
+    ("Immediate", MARKER),
+    ("Sync_", MARKER),
+    ("Call", BEHIND),
+    ("CallAsync", BEHIND),
+    ("Handle", BEHIND),
+    ("Outcome", BEHIND),
+    ("Passage", BEHIND),
+];
+const MARKER: &str = "it tells implementations of a trait apart, and nobody can name it";
+const BEHIND: &str = "it is in hidden methods of a trait, and nobody can name it";
+/// What is public there is for the program or the benches, not for users.
+const NOT_API: &[&str] = &[
+    "src/main.rs",
+    "src/gateway/",
+    "src/internals.rs",
+    "src/server/exchange.rs",
+];
+
 /// Which modules of the crate each part may name, besides itself. `pages` is a table, as `Vec` is, and nobody's layer.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("pages", &[]),
@@ -252,6 +278,50 @@ pub(crate) fn function_length(_: &str, text: &str) -> Violations {
         }
     }
     found
+}
+
+/// Each function and type of the API shows in its documentation how it is used. What is public is reachable for users: the compiler sees to that
+/// (`unreachable_pub`).
+pub(crate) fn examples(path: &str, text: &str) -> Violations {
+    let is_api = path.starts_with("src/") && !NOT_API.iter().any(|part| path.starts_with(part));
+    if !is_api {
+        return Vec::new();
+    }
+    let (code, lines) = (production(text), text.lines().collect::<Vec<_>>());
+    let mut found = Vec::new();
+    for (index, content) in code.lines().enumerate() {
+        let Some(name) = public_item(content) else {
+            continue;
+        };
+        let excepted = NO_EXAMPLE.iter().any(|(known, _)| *known == name);
+        if !excepted && !has_example(&lines[..index]) {
+            found.push((index + 1, format!("`{name}` has no example")));
+        }
+    }
+    found
+}
+
+/// The name of the public function or type that this line begins.
+pub(crate) fn public_item(line: &str) -> Option<&str> {
+    const KINDS: &[&str] = &["fn", "struct", "enum", "trait", "type", "union"];
+    let mut words = line.trim_start().strip_prefix("pub ")?.split(' ');
+    let kind = words.find(|word| !matches!(*word, "const" | "async" | "unsafe"))?;
+    let name = words.next().filter(|_| KINDS.contains(&kind))?;
+    name.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .next()
+}
+
+/// Do these lines end with documentation that has an example, or with an attribute that hides the item?
+fn has_example(above: &[&str]) -> bool {
+    let is_doc = |line: &&str| line.starts_with("///");
+    let above = above.iter().rev().map(|line| line.trim());
+    let item: Vec<&str> = above
+        .take_while(|line| is_doc(line) || !(line.is_empty() || line.ends_with(['{', '}', ';'])))
+        .collect();
+    let docs = item.iter().rev().copied().filter(is_doc);
+    let fences = docs.filter_map(|line| line.strip_prefix("/// ```"));
+    let mut opening = fences.step_by(2);
+    opening.any(|kind| matches!(kind, "" | "no_run")) || item.contains(&"#[doc(hidden)]")
 }
 
 /// What is to be done is done, or is in an issue.

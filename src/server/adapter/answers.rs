@@ -60,6 +60,16 @@ impl AnswerSink {
     }
 
     /// Tells the asker. `false`: nobody wants to know any more.
+    ///
+    /// ```
+    /// use ringhall::adapter::{AckReport, AnswerSink};
+    /// fn lost(answers: &AnswerSink, sockets: usize) {
+    ///     if !answers.report(AckReport::Lost(sockets)) {
+    ///         println!("nobody waits any more");
+    ///     }
+    /// }
+    /// # let _ = lost;
+    /// ```
     pub fn report(&self, report: AckReport) -> bool {
         (self.0)(report)
     }
@@ -89,6 +99,14 @@ impl SocketSink {
     }
 
     /// Tells the asker of sockets. `false`: nobody wants to know any more.
+    ///
+    /// ```
+    /// use ringhall::adapter::{SocketDetails, SocketSink};
+    /// fn arrived(sink: &SocketSink, sockets: Vec<SocketDetails>) -> bool {
+    ///     sink.report(sockets)
+    /// }
+    /// # let _ = arrived;
+    /// ```
     pub fn report(&self, sockets: Vec<SocketDetails>) -> bool {
         (self.0)(sockets)
     }

@@ -39,6 +39,11 @@ pub struct Bus {
 
 impl Bus {
     /// A bus that nobody is on yet.
+    ///
+    /// ```
+    /// let bus = ringhall::adapter::Bus::new();
+    /// assert_eq!(format!("{bus:?}"), "Bus { servers: 0 }");
+    /// ```
     pub fn new() -> Self {
         Bus::default()
     }

@@ -209,6 +209,17 @@ pub struct Incoming {
 impl Incoming {
     /// Hands over what came from another server; may be called on any thread, and never waits. `false`: the server has ended, or too much waits
     /// already; then the message is dropped.
+    ///
+    /// ```
+    /// use ringhall::adapter::{BadMessage, Incoming, Message};
+    /// fn received(incoming: &Incoming, text: &str) -> Result<(), BadMessage> {
+    ///     if !incoming.push(Message::from_json(text)?) {
+    ///         println!("nobody took it");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = received;
+    /// ```
     pub fn push(&self, message: impl Into<Arc<Message>>) -> bool {
         let message = message.into();
         let weight = message.body.weight();
@@ -262,6 +273,13 @@ pub struct ClusterAdapter {
 
 impl ClusterAdapter {
     /// An adapter for one server, over this transport.
+    ///
+    /// ```
+    /// use ringhall::adapter::{Bus, ClusterAdapter};
+    /// let bus = Bus::new();
+    /// let builder = ringhall::Server::builder().adapter(ClusterAdapter::new(bus.transport()));
+    /// # let _ = builder;
+    /// ```
     pub fn new(transport: impl ClusterTransport) -> Self {
         let (commands, receiver) = mpsc::unbounded_channel();
         let settings = ClusterSettings::default();

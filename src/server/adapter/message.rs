@@ -48,6 +48,13 @@ macro_rules! id {
     ($name:ident) => {
         impl $name {
             /// Its text.
+            ///
+            /// ```
+            #[doc = concat!("use ringhall::adapter::", stringify!($name), ";")]
+            #[doc = concat!("let id: ", stringify!($name), " = \"9f3a0c1d2e4b5a69\".parse()?;")]
+            /// assert_eq!(id.as_str(), "9f3a0c1d2e4b5a69");
+            /// # Ok::<(), ringhall::adapter::BadMessage>(())
+            /// ```
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -192,6 +199,11 @@ pub enum Body {
 
 impl Body {
     /// The number of its kind.
+    ///
+    /// ```
+    /// use ringhall::adapter::Body;
+    /// assert_eq!((Body::InitialHeartbeat.kind(), Body::Heartbeat.kind()), (1, 2));
+    /// ```
     pub fn kind(&self) -> u8 {
         match self {
             Body::InitialHeartbeat => 1,

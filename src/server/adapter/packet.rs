@@ -122,16 +122,35 @@ impl Packet {
     }
 
     /// The event's name.
+    ///
+    /// ```
+    /// # use ringhall::{Payload, adapter::Packet};
+    /// let packet = Packet::new("news", Payload::encode(&1).unwrap()).unwrap();
+    /// assert_eq!(packet.event(), "news");
+    /// ```
     pub fn event(&self) -> &str {
         &self.event
     }
 
     /// Its arguments.
+    ///
+    /// ```
+    /// # use ringhall::{Payload, adapter::Packet};
+    /// let packet = Packet::new("news", Payload::encode(&("dinner", 3)).unwrap()).unwrap();
+    /// assert_eq!(packet.args().json(), r#"["dinner",3]"#);
+    /// ```
     pub fn args(&self) -> &Payload {
         &self.args
     }
 
     /// Where the packet lies in the cluster's log, if it has one: clients that can recover are told it as a last argument.
+    ///
+    /// ```
+    /// # use ringhall::{Payload, adapter::Packet};
+    /// let packet = Packet::new("news", Payload::encode(&1).unwrap()).unwrap();
+    /// assert_eq!(packet.offset(), None);
+    /// assert_eq!(packet.with_offset("1719-0").offset(), Some("1719-0"));
+    /// ```
     pub fn offset(&self) -> Option<&str> {
         self.offset.as_deref()
     }
@@ -151,6 +170,12 @@ impl Packet {
     }
 
     /// The form that [`from_json`](Packet::from_json) reads.
+    ///
+    /// ```
+    /// # use ringhall::{Payload, adapter::Packet};
+    /// let packet = Packet::new("news", Payload::encode(&1).unwrap()).unwrap();
+    /// assert_eq!(packet.to_json(), r#"["news",1]"#);
+    /// ```
     pub fn to_json(&self) -> String {
         let mut json = vec![b'['];
         socket::write_json_string(&mut json, &self.event);
@@ -306,6 +331,12 @@ pub struct Gathered<T> {
 
 impl<T> Gathered<T> {
     /// Have all answered?
+    ///
+    /// ```
+    /// use ringhall::adapter::Gathered;
+    /// assert!(Gathered { values: vec![0.5, 0.25], missing: 0 }.is_complete());
+    /// assert!(!Gathered { values: vec![0.5], missing: 1 }.is_complete());
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.missing == 0
     }

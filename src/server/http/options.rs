@@ -25,6 +25,11 @@ pub struct Forbidden(pub(crate) Option<String>);
 
 impl Forbidden {
     /// With this message.
+    ///
+    /// ```
+    /// let refused = ringhall::Forbidden::new("not from there");
+    /// assert_eq!(refused.to_string(), "not from there");
+    /// ```
     pub fn new(message: impl Into<String>) -> Self {
         Forbidden(Some(message.into()))
     }
@@ -39,6 +44,14 @@ impl fmt::Display for Forbidden {
 impl std::error::Error for Forbidden {}
 
 /// A request for Engine.IO that was refused; see [`Builder::on_connection_error`](crate::Builder::on_connection_error).
+///
+/// ```
+/// use ringhall::{ConnectionError, Server};
+/// let server = Server::builder().on_connection_error(|error: &ConnectionError<'_>| {
+///     println!("{} {} at {}", error.code, error.message, error.request.url());
+/// });
+/// # let _ = server;
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ConnectionError<'a> {

@@ -56,6 +56,13 @@ impl NamespaceRequest {
     }
 
     /// The namespace's name, with its slash.
+    ///
+    /// ```
+    /// # fn f(request: ringhall::NamespaceRequest) {
+    /// let team = request.name().strip_prefix("/team-");
+    /// # let _ = team;
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -95,6 +102,13 @@ impl NamespaceRequest {
     }
 
     /// The request that opened the connection.
+    ///
+    /// ```
+    /// # fn f(request: ringhall::NamespaceRequest) {
+    /// let is_ours = request.handshake().header("origin") == Some("https://example.org");
+    /// # let _ = is_ours;
+    /// # }
+    /// ```
     pub fn handshake(&self) -> &Handshake {
         &self.0.handshake
     }
@@ -333,16 +347,34 @@ impl Family {
     }
 
     /// The same as [`to`](Family::to).
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.in_("referees").emit("whistle", ());
+    /// # }
+    /// ```
     pub fn in_(&self, room: impl AsRef<str>) -> FamilyBroadcast<'_> {
         self.everyone().to(room)
     }
 
     /// Everybody in all its namespaces but the members of a room.
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.except("muted").emit("news", "to all who play but the muted");
+    /// # }
+    /// ```
     pub fn except(&self, room: impl AsRef<str>) -> FamilyBroadcast<'_> {
         self.everyone().except(room)
     }
 
     /// Everybody in all its namespaces.
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.everyone().emit("news", "to everybody in every game");
+    /// # }
+    /// ```
     pub fn everyone(&self) -> FamilyBroadcast<'_> {
         FamilyBroadcast {
             family: self,
@@ -400,35 +432,73 @@ pub struct FamilyBroadcast<'a> {
 
 impl FamilyBroadcast<'_> {
     /// As [`Broadcast::to`].
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.everyone().to("referees").to("captains").emit("whistle", ());
+    /// # }
+    /// ```
     pub fn to(mut self, room: impl AsRef<str>) -> Self {
         self.to.push(room.as_ref().into());
         self
     }
 
     /// As [`Broadcast::in_`].
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.everyone().in_("referees").emit("whistle", ());
+    /// # }
+    /// ```
     pub fn in_(self, room: impl AsRef<str>) -> Self {
         self.to(room)
     }
 
     /// As [`Broadcast::except`].
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.to("referees").except("muted").emit("whistle", ());
+    /// # }
+    /// ```
     pub fn except(mut self, room: impl AsRef<str>) -> Self {
         self.except.push(room.as_ref().into());
         self
     }
 
     /// As [`Broadcast::volatile`].
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.everyone().volatile().emit("clock", 90);
+    /// # }
+    /// ```
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
         self
     }
 
     /// As [`Broadcast::local`].
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// games.everyone().local().emit("news", "this process restarts at noon");
+    /// # }
+    /// ```
     pub fn local(mut self) -> Self {
         self.local = true;
         self
     }
 
     /// Emits the event, in the namespaces that somebody is in. Arguments that cannot be encoded are logged, and nothing is sent.
+    ///
+    /// ```
+    /// # fn f(games: &ringhall::Family) {
+    /// let referees = games.to("referees");
+    /// referees.emit("whistle", "foul");
+    /// referees.emit("whistle", "half time");
+    /// # }
+    /// ```
     pub fn emit(&self, event: &str, args: impl Serialize) {
         let shared = &self.family.shared;
         for name in shared.namespaces.inhabited(self.family.number) {

@@ -257,6 +257,15 @@ pub struct Refused {
 
 impl Refused {
     /// The server's words.
+    ///
+    /// ```
+    /// # use ringhall::{Rejection, Server, testing};
+    /// let builder = Server::builder().middleware(|| Err::<(), _>(Rejection::new("not today")));
+    /// testing::run(builder, async |test| {
+    ///     let refused = test.client().connect("/").await.unwrap_err();
+    ///     assert_eq!(refused.message(), "not today");
+    /// });
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -199,16 +199,47 @@ impl TestSocket {
     }
 
     /// The socket's id, as the server told it.
+    ///
+    /// ```
+    /// # use ringhall::{Server, testing};
+    /// testing::run(Server::builder(), async |test| {
+    ///     let (ada, bob) = (test.connect().await, test.connect().await);
+    ///     test.server().to(ada.id()).emit("hello", "ada");
+    ///     assert_eq!(ada.expect::<String>("hello").await, "ada");
+    ///     bob.expect_nothing().await;
+    /// });
+    /// ```
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// The client, to join further namespaces, or to end all of them.
+    ///
+    /// ```
+    /// # use ringhall::{Server, testing};
+    /// let builder = Server::builder().namespace("/chat", |chat| chat);
+    /// testing::run(builder, async |test| {
+    ///     let ada = test.connect().await;
+    ///     let chat = ada.client().connect("/chat").await.unwrap();
+    ///     assert_ne!(ada.id(), chat.id());
+    /// });
+    /// ```
     pub fn client(&self) -> &Client {
         &self.client
     }
 
     /// Whether the server has neither put it out nor lost it, as far as this client knows.
+    ///
+    /// ```
+    /// # use ringhall::{Server, testing};
+    /// testing::run(Server::builder(), async |test| {
+    ///     let ada = test.connect().await;
+    ///     assert!(ada.is_connected());
+    ///     test.server().disconnect_sockets(false);
+    ///     ada.expect_disconnect().await;
+    ///     assert!(!ada.is_connected());
+    /// });
+    /// ```
     pub fn is_connected(&self) -> bool {
         matches!(&*self.presence.standing.borrow(), Standing::Inside { .. })
     }
@@ -445,6 +476,23 @@ impl fmt::Debug for TestSocket {
 }
 
 /// An event that the server wants acknowledged; see [`TestSocket::expect_question`].
+///
+/// ```
+/// # use ringhall::{AckError, Server, Socket, testing};
+/// let builder = Server::builder().on("play", async |socket: Socket| -> Result<u8, AckError> {
+///     socket.emit_with_ack("double", 4).await
+/// });
+/// testing::run(builder, async |test| {
+///     let ada = test.connect().await;
+///     let answer = async {
+///         let question = ada.expect_question::<u8>("double").await;
+///         let doubled = 2 * question.data;
+///         question.answer(doubled);
+///     };
+///     let (played, ()) = tokio::join!(ada.emit_with_ack::<u8>("play", ()), answer);
+///     assert_eq!(played, 8);
+/// });
+/// ```
 #[must_use = "the server waits for the answer"]
 pub struct Question<'a, T> {
     socket: &'a TestSocket,
@@ -458,6 +506,19 @@ impl<T> Question<'_, T> {
     ///
     /// # Panics
     /// If the answer cannot be written as JSON.
+    ///
+    /// ```
+    /// # use ringhall::{AckError, Server, Socket, testing};
+    /// let builder = Server::builder().on("play", async |socket: Socket| -> Result<bool, AckError> {
+    ///     socket.emit_with_ack("ready?", ()).await
+    /// });
+    /// testing::run(builder, async |test| {
+    ///     let ada = test.connect().await;
+    ///     let answer = async { ada.expect_question::<()>("ready?").await.answer(true) };
+    ///     let (ready, ()) = tokio::join!(ada.emit_with_ack::<bool>("play", ()), answer);
+    ///     assert!(ready);
+    /// });
+    /// ```
     pub fn answer(self, answer: impl Serialize) {
         let arguments = Arguments::of(&answer)
             .unwrap_or_else(|error| panic!("the answer cannot be sent: {error}"));

@@ -25,6 +25,13 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Message {
     /// The message as JSON.
+    ///
+    /// ```
+    /// use ringhall::adapter::{Body, Message};
+    /// let message = Message { sender: "a".parse()?, namespace: "/".into(), body: Body::Close };
+    /// assert_eq!(message.to_json(), r#"{"uid":"a","nsp":"/","type":13}"#);
+    /// # Ok::<(), ringhall::adapter::BadMessage>(())
+    /// ```
     pub fn to_json(&self) -> String {
         let head = Head {
             uid: self.sender.as_str(),
