@@ -519,7 +519,7 @@ impl BinaryPacket {
 }
 
 /// An event (which has a name) or an ack, whole, on its way to `socket`.
-#[inline]
+#[inline(always)]
 fn deliver<'a>(
     socket: u32,
     name: Option<NameAt>,
@@ -530,13 +530,16 @@ fn deliver<'a>(
     if let Some(name) = name {
         let parts = socket::split_named(payload, name);
         debug_assert!(parts.is_ok(), "the payload was checked when it was decoded");
-        return parts.map_or(Output::Nothing, |parts| Output::Event {
-            socket,
-            name: parts.name,
-            id,
-            args: parts.args,
-            attachments,
-        });
+        return match parts {
+            Ok(parts) => Output::Event {
+                socket,
+                name: parts.name,
+                id,
+                args: parts.args,
+                attachments,
+            },
+            Err(_) => Output::Nothing,
+        };
     }
     // An ack without an id answers nothing.
     id.map_or(Output::Nothing, |id| Output::Ack {

@@ -190,7 +190,7 @@ fn attachment(num: usize) -> Result<Bytes, String> {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
-    /// A JSON array, and UTF-8. It is checked when somebody asks for a text, since most payloads are passed on without.
+    /// A JSON array without whitespace around it, and UTF-8. It is checked when somebody asks for a text, since most payloads are passed on without.
     json: Arc<[u8]>,
     /// `None` when there are none, for an empty slice would be allocated, too.
     attachments: Option<Arc<[Bytes]>>,
@@ -223,12 +223,19 @@ impl Payload {
     /// Copies received arguments.
     pub(crate) fn of(args: &Args<'_>) -> Result<Self, DecodeError> {
         std::str::from_utf8(args.json).map_err(DecodeError::custom)?;
-        Ok(Self::received(args))
+        Ok(Self::received(&Args {
+            json: args.json.trim_ascii(),
+            ..*args
+        }))
     }
 
     /// The same of what came in a packet, which is UTF-8 as a whole: the transport has checked it (RFC 6455 §8.1), or made it so.
     #[inline]
     pub(crate) fn received(args: &Args<'_>) -> Self {
+        debug_assert!(
+            args.json.starts_with(b"[") && args.json.ends_with(b"]"),
+            "decoding a packet leaves no whitespace around its payload"
+        );
         Self {
             json: args.json.into(),
             attachments: shared(args.attachments),
@@ -315,14 +322,8 @@ impl Payload {
     /// The argument list without its brackets, as it is written into a packet.
     #[inline]
     pub(crate) fn list(&self) -> &[u8] {
-        match &*self.json {
-            [b'[', list @ .., b']'] => list,
-            // Whitespace around it is rare.
-            _ => match self.json.trim_ascii() {
-                [b'[', list @ .., b']'] => list,
-                _ => b"",
-            },
-        }
+        let inside = 1..self.json.len().saturating_sub(1);
+        self.json.get(inside).unwrap_or_default()
     }
 }
 

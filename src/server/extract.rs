@@ -353,30 +353,35 @@ impl<T: Send + Sync + 'static> State<T> {
 }
 
 impl<T: DeserializeOwned> FromEvent for Data<T> {
+    #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
         Ok(Self(context.decode()?))
     }
 }
 
 impl<T: DeserializeOwned> FromEvent for TryData<T> {
+    #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
         Ok(Self(context.decode()))
     }
 }
 
 impl FromEvent for Payload {
+    #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
         Ok(Self::received(context.args()))
     }
 }
 
 impl FromEvent for EventName {
+    #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
         Ok(Self(context.event().to_owned()))
     }
 }
 
 impl FromEvent for Ack {
+    #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, ExtractError> {
         Ok(context.take_ack())
     }
@@ -404,30 +409,35 @@ impl FromDisconnect for DisconnectReason {
 macro_rules! extract_from {
     ($trait:ident, $method:ident, $context:ident) => {
         impl $trait for Socket {
+            #[inline]
             fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
                 Ok(context.socket().clone())
             }
         }
 
         impl $trait for Server {
+            #[inline]
             fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
                 Ok(context.socket().server())
             }
         }
 
         impl<T: Send + Sync + 'static> $trait for State<T> {
+            #[inline]
             fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
                 Self::find(context.socket().states())
             }
         }
 
         impl<T: 'static> $trait for Session<T> {
+            #[inline]
             fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
                 Self::find(context.socket())
             }
         }
 
         impl<T: 'static> $trait for Option<Session<T>> {
+            #[inline]
             fn $method(context: &$context<'_>) -> Result<Self, ExtractError> {
                 Ok(context.socket().session().map(Session))
             }
@@ -442,6 +452,7 @@ macro_rules! extract_from {
 macro_rules! extract_tuples {
     ($trait:ident, $method:ident, $context:ident; $(($($element:ident)*))*) => {
         $(impl<$($element: $trait),*> $trait for ($($element,)*) {
+            #[inline]
             fn $method(_context: &$context<'_>) -> Result<Self, ExtractError> {
                 Ok(($($element::$method(_context)?,)*))
             }

@@ -387,10 +387,16 @@ pub(crate) fn start(future: impl Future<Output = ()> + 'static) -> Outcome {
 }
 
 /// The handler's parameters, or `None` if the handler cannot run.
+// Inlined, and without adaptors: each of them would move the parameters once more.
+#[inline(always)]
 fn extract<A: FromEvent>(context: &EventContext<'_>) -> Option<A> {
-    A::from_event(context)
-        .inspect_err(|error| reject(context.socket(), context.event(), error))
-        .ok()
+    match A::from_event(context) {
+        Ok(parameters) => Some(parameters),
+        Err(error) => {
+            reject(context.socket(), context.event(), &error);
+            None
+        }
+    }
 }
 
 /// The right to answer, for a handler that returns `R`.

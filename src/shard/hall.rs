@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::call::Call;
 use asking::Asked;
-use broadcast::{tell, tell_written};
+use broadcast::{listening, tell};
 use operation::Assumed;
 pub(crate) use seating::Standing;
 
@@ -350,21 +350,6 @@ impl Hall {
         true
     }
 
-    /// Marks a text message for one socket, which `write` appends where it is sent from: `length` bytes, fewer than [`SHARED_MIN`].
-    #[inline]
-    pub(crate) fn deliver_written(
-        &self,
-        key: SocketKey,
-        length: usize,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let state = &mut *self.state.borrow_mut();
-        if let Some(slot) = listening(state, key) {
-            tell_written(&mut state.turn, slot, length, write);
-            self.wake_shard();
-        }
-    }
-
     /// Marks bytes that are already in their final form for one connection.
     pub(crate) fn write(&self, connection: ConnKey, parts: &[&[u8]]) {
         let state = &mut *self.state.borrow_mut();
@@ -569,13 +554,6 @@ fn note_interest(state: &mut State, scope: &str, room: Option<&str>, core: usize
     if let Some(scope) = known {
         state.rooms.set_interest(scope, room, core, on);
     }
-}
-
-/// The connection of a socket that may be told something.
-#[inline]
-fn listening(state: &State, key: SocketKey) -> Option<u32> {
-    let seat = state.seats.get(key)?;
-    (seat.standing != Standing::Silent).then_some(seat.connection.slot)
 }
 
 /// Takes a socket out of its rooms and its scope, and tells the other cores what that means to them.

@@ -183,14 +183,6 @@ pub(crate) struct EncodedHead {
 }
 
 impl EncodedHead {
-    /// Appends it. As many bytes are copied as it may have: a copy of a length that is known is no call.
-    #[inline]
-    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
-        let end = out.len() + usize::from(self.len);
-        out.extend_from_slice(&self.bytes);
-        out.truncate(end);
-    }
-
     fn push(&mut self, bytes: &[u8]) {
         let at = usize::from(self.len);
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
@@ -211,6 +203,21 @@ impl Deref for EncodedHead {
 #[inline]
 pub(crate) fn encode_head(opcode: Opcode, fin: bool, payload_len: usize) -> EncodedHead {
     encode(opcode, fin, payload_len, None)
+}
+
+/// Appends the head of a whole message as a server sends it; the same as [`encode_head`] with FIN. The short forms are written in one piece each, as
+/// nearly all messages have one of them.
+#[inline]
+pub(crate) fn append_head(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
+    let first = opcode as u8 | FIN;
+    match payload_len {
+        0..126 => out.extend_from_slice(&[first, payload_len as u8]),
+        126..=0xFFFF => {
+            let [high, low] = (payload_len as u16).to_be_bytes();
+            out.extend_from_slice(&[first, LEN_16, high, low]);
+        }
+        _ => out.extend_from_slice(&encode_head(opcode, true, payload_len)),
+    }
 }
 
 /// The head of a frame as a client sends it. The caller masks the payload.

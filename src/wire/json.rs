@@ -10,6 +10,7 @@
 use std::ops::Deref;
 
 mod scan;
+pub(crate) use scan::plain_prefix;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -100,19 +101,15 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// For a text that begins with an array whose first item is a string without escapes, directly behind the bracket: goes on behind that
-    /// string, which is returned. It is how an event begins.
+    /// The text of an array, from behind its first item on: that one ends at `at`, and is known to be well formed.
     #[inline]
-    pub(crate) fn behind_plain_name(text: &'t [u8], max_depth: usize) -> Option<(&'t [u8], Self)> {
-        let rest = text.strip_prefix(b"[\"")?;
-        let name = rest.get(..scan::plain_prefix(rest))?;
-        let mut reader = Self::new(text, max_depth);
-        if rest.get(name.len()) != Some(&b'"') || reader.max_depth == 0 {
-            return None;
+    pub(crate) fn behind_first_item(text: &'t [u8], at: usize, max_depth: usize) -> Self {
+        Self {
+            at,
+            depth: 1,
+            expect: Expect::Next,
+            ..Self::new(text, max_depth)
         }
-        (reader.at, reader.depth) = (2 + name.len() + 1, 1);
-        reader.expect = Expect::Next;
-        Some((name, reader))
     }
 
     /// How many containers are open.

@@ -246,7 +246,7 @@ impl Head {
 
 /// The number written in the digits at `at`, or `None` when there are none; `error` as soon as it is above `max`. `at` moves behind
 /// the digits.
-#[inline]
+#[inline(always)]
 fn digits(
     text: &[u8],
     at: &mut usize,
@@ -329,14 +329,9 @@ fn check_payload(
         };
     }
     if head.kind == PacketType::Event
-        && let Some((name, reader)) = Reader::behind_plain_name(payload, limits.max_depth)
+        && let Some(name) = plain::find_plain_name(payload)
     {
-        let quoted = Quoted {
-            raw: name,
-            escaped: false,
-        };
-        let name = checked_name(quoted, 1, reader.position())?;
-        reader.finish()?;
+        plain::check_behind(payload, &name, limits)?;
         return Ok(Some(name));
     }
     let mut reader = Reader::new(payload, limits.max_depth);
@@ -368,18 +363,13 @@ fn event_name(reader: &mut Reader<'_>) -> Result<NameAt, PacketError> {
         }
         _ => return Err(PacketError::EventName),
     };
-    checked_name(name, quotes, reader.position())
-}
-
-/// `behind` is where the name's token ends, `quotes` how many quotes that end has.
-#[inline]
-fn checked_name(name: Quoted<'_>, quotes: usize, behind: usize) -> Result<NameAt, PacketError> {
     if is_reserved_name(&name) {
         return Err(PacketError::ReservedEvent);
     }
-    if !name.raw.is_ascii() && str::from_utf8(name.raw).is_err() {
+    if str::from_utf8(name.raw).is_err() {
         return Err(PacketError::NotUtf8);
     }
+    let behind = reader.position();
     let end = behind - quotes;
     Ok(NameAt {
         start: end - name.raw.len(),
@@ -486,7 +476,7 @@ pub(crate) struct EventParts<'a> {
 /// is of use, so the payload cannot be split twice.
 ///
 /// `name` and `payload` are of the same [`Packet`]. Of another text this sees the beginning only, and may or may not find it wrong.
-#[inline]
+#[inline(always)]
 pub(crate) fn split_named(payload: &mut [u8], name: NameAt) -> Result<EventParts<'_>, PacketError> {
     let (mut start, mut end) = (name.start, name.end);
     let next = match payload.get(name.behind) {

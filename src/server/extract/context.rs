@@ -125,6 +125,7 @@ impl<'a> EventContext<'a> {
     /// assert!(!context.take_ack().is_expected());
     /// # }
     /// ```
+    #[inline]
     pub fn take_ack(&self) -> Ack {
         Ack::new(self.ack_id.take().map(|id| (self.socket.clone(), id)))
     }

@@ -28,19 +28,18 @@ impl Local {
             args,
             attachments,
         } = event;
+        let context = EventContext::new(
+            &socket,
+            name,
+            Args {
+                json: args,
+                attachments,
+            },
+            ack,
+        );
         self.run_in_order(
             socket.key(),
-            || {
-                dispatch(
-                    &socket,
-                    name,
-                    Args {
-                        json: args,
-                        attachments,
-                    },
-                    ack,
-                )
-            },
+            || dispatch(&context),
             || {
                 let (socket, name) = (socket.clone(), name.to_owned());
                 let payload = Payload::of(&Args {
@@ -55,7 +54,7 @@ impl Local {
                     if !socket.is_connected() {
                         return Outcome::Done;
                     }
-                    dispatch(&socket, &name, payload.as_args(), ack)
+                    dispatch(&EventContext::new(&socket, &name, payload.as_args(), ack))
                 };
                 let bytes: usize = attachments.iter().map(Bytes::len).sum();
                 (bytes + args.len() + WAITING_OVERHEAD, Box::new(run))
@@ -64,18 +63,18 @@ impl Local {
     }
 }
 
-fn dispatch(socket: &Socket, name: &str, args: Args<'_>, ack: Option<u64>) -> Outcome {
-    let context = EventContext::new(socket, name, args, ack);
+fn dispatch(context: &EventContext<'_>) -> Outcome {
+    let (socket, name) = (context.socket(), context.event());
     if socket.is_inspected() {
-        return inspect(&context);
+        return inspect(context);
     }
     if let Some([handler]) = socket.table().events.get(name).map(Vec::as_slice)
         && !socket.has_own_handlers()
     {
         // What most events come to. A panic is caught by the caller, who has nothing else to go on with.
-        return handler(&context);
+        return handler(context);
     }
-    handle(&context)
+    handle(context)
 }
 
 /// Calls the handlers of one event: the namespace's, then the socket's own, or the namespace's fallback if there is neither.

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::asking::Asking;
-use super::{Hall, Outgoing, Seat, SocketKey, State, Target};
+use super::{Hall, Outgoing, Seat, SocketKey, Standing, State, Target};
 use crate::proto::websocket::Kind;
 use crate::room::ScopeId;
 use crate::room::cores::CoreSet;
@@ -278,27 +278,54 @@ impl Broadcast {
     }
 }
 
+/// The connection of a socket that may be told something.
+#[inline]
+pub(super) fn listening(state: &State, key: SocketKey) -> Option<u32> {
+    let seat = state.seats.get(key)?;
+    (seat.standing != Standing::Silent).then_some(seat.connection.slot)
+}
+
+impl Hall {
+    /// Marks a text message for one socket, which `write` appends where it is sent from: `length` bytes, fewer than [`SHARED_MIN`].
+    #[inline]
+    pub(crate) fn deliver_written(
+        &self,
+        key: SocketKey,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(slot) = listening(state, key) {
+            tell_written(&mut state.turn, slot, Opcode::Text, length, write);
+            self.wake_shard();
+        }
+    }
+}
+
 /// Tells one connection a message.
 pub(super) fn tell(turn: &mut Turn, connection: u32, message: Outgoing<'_>) {
     if message.attachments.is_empty() && message.body.len() < SHARED_MIN {
-        let head = frame::encode_head(opcode_of(message.kind), true, message.body.len());
-        return turn.tell(connection, &[&head, message.body]);
+        let (opcode, length) = (opcode_of(message.kind), message.body.len());
+        return tell_written(turn, connection, opcode, length, |arena| {
+            arena.extend_from_slice(message.body);
+        });
     }
     let id = say(turn, message);
     turn.mark(connection, id);
 }
 
-/// The same of a text message of this length, which `write` appends.
+/// The same of a short message of this length, which `write` appends.
 #[inline]
 pub(super) fn tell_written(
     turn: &mut Turn,
     connection: u32,
+    opcode: Opcode,
     length: usize,
     write: impl FnOnce(&mut Vec<u8>),
 ) {
     turn.tell_written(connection, |arena| {
         arena.reserve(frame::HEAD_MAX + length);
-        frame::encode_head(Opcode::Text, true, length).append_to(arena);
+        frame::append_head(arena, opcode, length);
         let start = arena.len();
         write(arena);
         debug_assert_eq!(arena.len() - start, length, "the head is in front of it");

@@ -189,3 +189,14 @@ fn arbitrary_heads_hold_the_rules() {
         assert!(result.is_ok(), "seed {seed}: {bytes:x?}");
     }
 }
+
+#[test]
+fn heads_are_appended_as_they_are_encoded() {
+    for opcode in [Opcode::Text, Opcode::Binary] {
+        for len in [0, 1, 125, 126, 127, 256, 0xFFFF, 0x1_0000, 1 << 40] {
+            let mut out = b"before".to_vec();
+            append_head(&mut out, opcode, len);
+            assert_eq!(out[6..], *encode_head(opcode, true, len), "{len}");
+        }
+    }
+}

@@ -8,36 +8,47 @@ use super::{Expect, JsonError, Reader, is_whitespace};
 impl Reader<'_> {
     /// Reads what is left and says whether all of it is well formed. The same as asking for tokens until there are no more.
     pub(crate) fn finish(mut self) -> Result<(), JsonError> {
-        // All in one place, so that the state is in registers.
+        // Where the reader is, is where this loop is: nothing else is looked up for each token.
         let mut in_object = self.in_object();
+        let mut before_value = match self.expect {
+            Expect::Value => true,
+            Expect::Next | Expect::End => false,
+            Expect::Key => self.skip_key().map(|()| true)?,
+            Expect::FirstItem | Expect::FirstKey => self.skip_beginning(&mut in_object)?,
+        };
         loop {
-            let Some(byte) = self.byte() else {
-                return match self.expect {
-                    Expect::End => Ok(()),
-                    _ => Err(JsonError::Syntax),
-                };
-            };
-            match self.expect {
-                Expect::Next if byte == b',' => {
-                    self.at += 1;
-                    self.expect = if in_object {
-                        Expect::Key
-                    } else {
-                        Expect::Value
-                    };
+            if before_value {
+                match self.byte() {
+                    Some(first @ (b'[' | b'{')) => {
+                        in_object = first == b'{';
+                        self.enter(in_object)?;
+                        before_value = self.skip_beginning(&mut in_object)?;
+                        continue;
+                    }
+                    Some(first) => self.at = scalar_end(self.text, self.at, first)?,
+                    None => return Err(JsonError::Syntax),
                 }
-                Expect::Next if byte == if in_object { b'}' } else { b']' } => {
-                    in_object = self.leave();
+            }
+            // A value, or a container, has just ended.
+            let byte = self.byte();
+            if self.depth == 0 {
+                return byte.map_or(Ok(()), |_| Err(JsonError::Syntax));
+            }
+            before_value = byte == Some(b',');
+            if before_value {
+                self.at += 1;
+                if in_object {
+                    self.skip_key()?;
                 }
-                Expect::FirstKey if byte == b'}' => in_object = self.leave(),
-                Expect::FirstItem if byte == b']' => in_object = self.leave(),
-                Expect::Key | Expect::FirstKey if byte == b'"' => self.skip_key()?,
-                Expect::Value | Expect::FirstItem => self.skip_value(byte, &mut in_object)?,
-                _ => return Err(JsonError::Syntax),
+            } else if byte == Some(if in_object { b'}' } else { b']' }) {
+                in_object = self.leave();
+            } else {
+                return Err(JsonError::Syntax);
             }
         }
     }
 
+    /// The next byte that is no whitespace.
     #[inline(always)]
     fn byte(&mut self) -> Option<u8> {
         loop {
@@ -49,35 +60,46 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn skip_value(&mut self, first: u8, in_object: &mut bool) -> Result<(), JsonError> {
-        if !matches!(first, b'[' | b'{') {
-            self.at = scalar_end(self.text, self.at, first)?;
-            self.after_value();
-            return Ok(());
-        }
+    fn enter(&mut self, object: bool) -> Result<(), JsonError> {
         if self.depth >= self.max_depth {
             return Err(JsonError::TooDeep);
         }
         (self.at, self.depth) = (self.at + 1, self.depth + 1);
-        *in_object = first == b'{';
         let bit = 1 << self.depth;
-        (self.objects, self.expect) = if *in_object {
-            (self.objects | bit, Expect::FirstKey)
+        self.objects = if object {
+            self.objects | bit
         } else {
-            (self.objects & !bit, Expect::FirstItem)
+            self.objects & !bit
         };
         Ok(())
     }
 
+    /// Past the bracket of an empty container, or past the first key of an object. True: a value comes next.
+    #[inline(always)]
+    fn skip_beginning(&mut self, in_object: &mut bool) -> Result<bool, JsonError> {
+        let end = if *in_object { b'}' } else { b']' };
+        if self.byte() == Some(end) {
+            *in_object = self.leave();
+            return Ok(false);
+        }
+        if *in_object {
+            self.skip_key()?;
+        }
+        Ok(true)
+    }
+
+    /// Past a key and its colon.
     #[inline(always)]
     fn skip_key(&mut self) -> Result<(), JsonError> {
+        if self.byte() != Some(b'"') {
+            return Err(JsonError::Syntax);
+        }
         let (end, _) = string_end(self.text, self.at + 1)?;
         self.at = end + 1;
         if self.byte() != Some(b':') {
             return Err(JsonError::Syntax);
         }
         self.at += 1;
-        self.expect = Expect::Value;
         Ok(())
     }
 
@@ -85,7 +107,6 @@ impl Reader<'_> {
     #[inline(always)]
     fn leave(&mut self) -> bool {
         (self.at, self.depth) = (self.at + 1, self.depth - 1);
-        self.after_value();
         self.in_object()
     }
 }
@@ -178,7 +199,7 @@ fn escape_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
 /// This is where the time goes when a message is long. Keys and names end within two words, mostly. Of a block it is only asked whether
 /// it holds such a byte, a loop without branches that the compiler turns into vector instructions; where one is, words find.
 #[inline]
-pub(super) fn plain_prefix(text: &[u8]) -> usize {
+pub(crate) fn plain_prefix(text: &[u8]) -> usize {
     let Some((first, rest)) = text.split_at_checked(FIRST) else {
         return plain_prefix_by_words(text);
     };
