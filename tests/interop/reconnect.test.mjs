@@ -48,7 +48,8 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     assert.deepEqual(await stop(first, signal), { code: 0, signal: null });
     for (const parting of partings) {
       const [reason, details] = await parting;
-      assert.equal(reason, 'transport close');
+      // A client that polls, and is between two polls, finds nobody there any more.
+      assert.ok(reason === 'transport close' || (needsWebSocket && reason === 'transport error'), reason);
       if (!needsWebSocket) assert.equal(details.context.code, 1001);
     }
     assert.equal((await plainEnd)[0], 1001);
