@@ -100,7 +100,10 @@ class Listener {
 
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-test(`${CLIENTS} clients, connections cut for ${CUTTING_MS / 1000} s`, { timeout: CUTTING_MS + 100_000 }, async () => {
+// Node hands a session out again as often as it is asked for (its issue 4880), also while an older connection has it: messages come twice.
+const onlyOurs = isReference && 'Node lets a session be recovered twice';
+
+test(`${CLIENTS} clients, connections cut for ${CUTTING_MS / 1000} s`, { timeout: CUTTING_MS + 100_000, skip: onlyOurs }, async () => {
   const near = new Clients(server);
   const far = new Clients({ url: await proxy.listen() });
   const again = { reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100, timeout: 5000 };
