@@ -168,7 +168,7 @@ impl Client {
         }
         self.release();
         if let Some(event) = socket::find_plain(text, &limits.packet)
-            && let Some(State::Joined(socket)) = self.state_of(socket::MAIN_NAMESPACE)
+            && let Some(State::Joined(socket)) = self.state_in_main()
         {
             let payload = text.get_mut(event.payload..).unwrap_or_default();
             return deliver(socket, Some(event.name), event.id, payload, &[]);
@@ -356,7 +356,15 @@ impl Client {
         table + self.binary.as_ref().map_or(0, |packet| packet.bytes)
     }
 
+    /// The same as of any other, but comparing with a name that the compiler knows is no call.
     #[inline]
+    fn state_in_main(&self) -> Option<State> {
+        let mut presences = self.presences.iter();
+        presences
+            .find(|presence| *presence.namespace == *socket::MAIN_NAMESPACE)
+            .map(|presence| presence.state)
+    }
+
     fn state_of(&self, namespace: &str) -> Option<State> {
         self.find(namespace).map(|presence| presence.state)
     }

@@ -190,8 +190,9 @@ fn attachment(num: usize) -> Result<Bytes, String> {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
-    /// A JSON array without whitespace around it, and UTF-8. It is checked when somebody asks for a text, since most payloads are passed on without.
-    json: Arc<[u8]>,
+    /// A JSON array without whitespace around it, and UTF-8. It is checked when somebody asks for a text, since most payloads are passed on
+    /// without. `Bytes`, not `Arc`: one that is never cloned is dropped without an atomic operation.
+    json: Bytes,
     /// `None` when there are none, for an empty slice would be allocated, too.
     attachments: Option<Arc<[Bytes]>>,
 }
@@ -237,7 +238,7 @@ impl Payload {
             "decoding a packet leaves no whitespace around its payload"
         );
         Self {
-            json: args.json.into(),
+            json: Bytes::copy_from_slice(args.json),
             attachments: shared(args.attachments),
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{Upper, revision3};
@@ -22,7 +23,7 @@ use crate::wire::engine as packet;
 use crate::wire::frame::{self, Opcode};
 use crate::wire::msgpack::Unpacked;
 use crate::wire::parser::Parser;
-use crate::wire::socket::PacketType;
+use crate::wire::socket::{EventName, PacketType};
 
 /// See the module's text.
 pub(super) struct Desk<'a, A> {
@@ -110,6 +111,17 @@ impl<A: Application> Desk<'_, A> {
                 auth,
                 query,
             } => asked(namespace, auth, query),
+            // Here, and not with the others: what most messages are is not moved once more.
+            client::Output::Event {
+                socket,
+                name,
+                id,
+                args,
+                attachments,
+            } => {
+                self.event(socket, name, id, args, attachments);
+                return Step::Continue;
+            }
             output => return self.act(output),
         };
         self.connect(client, &namespace, &auth);
@@ -156,7 +168,27 @@ impl<A: Application> Desk<'_, A> {
         Step::Continue
     }
 
-    #[inline]
+    #[inline(always)]
+    fn event(
+        &self,
+        socket: u32,
+        name: EventName<'_>,
+        ack: Option<u64>,
+        args: &[u8],
+        attachments: &[Bytes],
+    ) {
+        if let Some(socket) = self.socket(socket) {
+            let name = name.to_str();
+            let event = Event {
+                name: &name,
+                ack,
+                args,
+                attachments,
+            };
+            self.cx.app.event(socket, event);
+        }
+    }
+
     fn act(&mut self, output: client::Output<'_>) -> Step {
         let cx = self.cx;
         match output {
@@ -167,21 +199,7 @@ impl<A: Application> Desk<'_, A> {
                 id,
                 args,
                 attachments,
-                ..
-            } => {
-                if let Some(socket) = self.socket(socket) {
-                    let name = name.to_str();
-                    cx.app.event(
-                        socket,
-                        Event {
-                            name: &name,
-                            ack: id,
-                            args,
-                            attachments,
-                        },
-                    );
-                }
-            }
+            } => self.event(socket, name, id, args, attachments),
             client::Output::Ack {
                 socket,
                 id,
